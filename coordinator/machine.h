@@ -1,0 +1,71 @@
+// The round machine: jobs, devices, assignments and receipts as one pure state, `step(event, now) -> actions`.
+//
+// No sockets, threads, clock, disk or tensor bytes. The service drives it with wall time and a journal, the simulator with
+// virtual time; both run this object. Not thread-safe: one owner thread.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/archive.h"
+#include "coordinator/action.h"
+#include "coordinator/event.h"
+#include "coordinator/policy.h"
+
+namespace shoal::coordinator {
+
+struct JobSummary {
+  JobId job;
+  JobSpec spec;
+  JobStatus status = JobStatus::kRunning;
+  std::string reason;
+  Version version = 0;
+  bool folding = false;
+  std::uint64_t updates = 0;      // folded so far
+  std::uint32_t outstanding = 0;  // open assignments
+  std::uint32_t pending = 0;      // received, not folded
+};
+
+class Machine {
+ public:
+  Machine();
+  ~Machine();
+  Machine(Machine&&) noexcept;
+  Machine& operator=(Machine&&) noexcept;
+
+  // `now` never runs backwards (checked). Equal states, events and times give equal actions.
+  Actions step(const Event& event, Time now);
+
+  // When event::Tick is due; kNever when nothing waits.
+  Time next_timer() const;
+
+  // The complete state, for a snapshot at a commit, and back. Bytes are of one build.
+  std::string save() const;
+  static Result<Machine> load(std::string_view bytes);
+
+  // What a shell must take up again after load() and replay: folds that were asked for and not committed.
+  std::vector<action::Fold> open_folds() const;
+
+  // Queries for the shell. Const, cheap.
+  std::optional<protocol::Assignment> assignment_of(DeviceId device, Time now) const;  // open work; lease = what is left
+  std::vector<JobSummary> jobs() const;
+  std::optional<JobSummary> job(JobId id) const;
+  std::size_t online_devices() const;
+  bool storage_full() const;
+  // Would this upload be admitted now? kNone, or the refusal that UpdateReceived would get. For a repeated digest of the
+  // last receipt: kNone and `already` is set.
+  protocol::Refusal admissible(DeviceId device, AssignmentId assignment, const protocol::UpdateFacts& facts,
+                               bool* already) const;
+  // Every invariant that must hold between steps; empty when all do. For tests and debug builds.
+  std::vector<std::string> broken_invariants() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace shoal::coordinator

@@ -1,0 +1,135 @@
+// The two planes as interfaces: what service and client see of ZeroMQ. protocol/zmq/ implements them.
+//
+// Control is a small message bus with authenticated peers; bulk moves sealed chunks and admits only one-time tickets.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "protocol/messages.h"
+#include "protocol/sealed_object.h"
+
+namespace shoal::protocol {
+
+// CURVE keys (X25519). Text form is ZeroMQ's Z85, 40 characters.
+using PublicKey = std::array<std::uint8_t, 32>;
+struct KeyPair {
+  PublicKey public_key{};
+  std::array<std::uint8_t, 32> secret_key{};
+};
+
+// ---- control, coordinator's side ----
+
+enum class PeerClass : std::uint8_t {
+  kDevice,      // an enrolled device
+  kInvitation,  // may only redeem
+  kRefused,     // revoked or expired: may only read its refusal
+};
+
+// Asked at every handshake, on the transport's own thread: must be thread-safe and quick. nullopt ends the handshake.
+using Admission = std::function<std::optional<PeerClass>(const PublicKey&)>;
+
+// One connection. Who it is comes from the handshake, never from a message or a routing id.
+struct Peer {
+  std::string route;  // opaque; a new connection of the same device has another
+  PublicKey key{};
+  PeerClass peer_class = PeerClass::kRefused;
+};
+
+struct Incoming {
+  Peer peer;
+  std::vector<std::byte> payload;  // one encoded DeviceMessage; at most limits.h's size
+};
+
+class ControlServer {
+ public:
+  virtual ~ControlServer() = default;
+  // Waits up to `timeout` for messages or wake(); returns all that are there (bounded per call). Owner thread.
+  virtual std::vector<Incoming> poll(Duration timeout) = 0;
+  // Never blocks; a peer that is gone or whose queue is full loses the message (it will say Hello again). Owner thread.
+  virtual void send(const Peer& peer, std::span<const std::byte> payload) = 0;
+  // Ends a poll() from another thread.
+  virtual void wake() = 0;
+  virtual std::string endpoint() const = 0;  // as bound, with the real port
+  virtual std::uint64_t bytes_received() const = 0;  // framed, as far as the socket tells
+  virtual std::uint64_t bytes_sent() const = 0;
+};
+
+// ---- control, client's side ----
+
+struct Connected {};
+// The connection ended or could not be made. `denied` when the handshake was refused (unknown key, wrong server key).
+struct Disconnected {
+  bool denied = false;
+  std::string reason;
+};
+using ChannelEvent = std::variant<Connected, Disconnected, std::vector<std::byte>>;
+
+// One connection attempt to one server, without reconnection of its own: after Disconnected make a new one.
+class ControlChannel {
+ public:
+  virtual ~ControlChannel() = default;
+  virtual std::optional<ChannelEvent> poll(Duration timeout) = 0;
+  virtual void send(std::span<const std::byte> payload) = 0;
+  virtual void wake() = 0;  // from any thread
+};
+
+// ---- bulk ----
+
+// Where a download comes from. Called on the bulk thread, chunk by chunk, any order and more than once.
+class ChunkSource {
+ public:
+  virtual ~ChunkSource() = default;
+  virtual Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) = 0;
+};
+
+// Where an upload goes. Called on the bulk thread, in order from the ticket's first chunk.
+class ChunkSink {
+ public:
+  virtual ~ChunkSink() = default;
+  virtual Status write(std::uint32_t chunk, std::span<const std::byte> sealed) = 0;
+  // Every chunk was written. The owner is told from here; the ticket is spent.
+  virtual void complete() = 0;
+};
+
+struct BulkCounters {
+  std::uint64_t chunks_received = 0, chunks_sent = 0;
+  std::uint64_t bytes_received = 0, bytes_sent = 0;  // after framing
+  std::uint64_t handshakes_denied = 0;
+};
+
+// Owns its thread. All calls are thread-safe.
+class BulkServer {
+ public:
+  virtual ~BulkServer() = default;
+  virtual Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source, Duration validity) = 0;
+  virtual Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk, std::shared_ptr<ChunkSink> sink,
+                                      Duration validity) = 0;
+  virtual void withdraw(const std::string& user) = 0;
+  virtual BulkCounters counters() const = 0;
+  virtual std::string endpoint() const = 0;
+};
+
+// One transfer on the calling thread, until done, failed, stalled for `stall`, or `keep_going()` returns false (kTimeout). A
+// failed transfer is resumed with a new ticket. Bounds its memory to the credit window, a few chunks.
+class BulkClient {
+ public:
+  virtual ~BulkClient() = default;
+  virtual Status download(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSink& sink,
+                          Duration stall, const std::function<bool()>& keep_going) = 0;
+  virtual Status upload(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSource& source,
+                        Duration stall, const std::function<bool()>& keep_going) = 0;
+  virtual BulkCounters counters() const = 0;
+};
+
+}  // namespace shoal::protocol
