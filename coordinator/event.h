@@ -65,6 +65,12 @@ struct Committed {
   double norm = 0;
   template <class A> void fields(A& a) { a(job, version, digest, norm); }
 };
+// The fold cannot be done: a body or the previous model is lost or corrupt. The job fails, loudly.
+struct FoldFailed {
+  JobId job;
+  std::string reason;
+  template <class A> void fields(A& a) { a(job, reason); }
+};
 // The store is full (nothing new is assigned or received) or has room again.
 struct StorageChanged {
   bool full = false;
@@ -79,6 +85,6 @@ struct Tick {
 
 using Event = std::variant<event::JobSubmitted, event::JobStopRequested, event::DeviceReady, event::DeviceLost,
                            event::UpdateReceived, event::EvaluationReceived, event::AssignmentFailed, event::Committed,
-                           event::StorageChanged, event::Tick>;
+                           event::FoldFailed, event::StorageChanged, event::Tick>;
 
 }  // namespace shoal::coordinator

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 
+#include "aggregation/exact_sum.h"
 #include "aggregation/server_optimizer.h"
 #include "base/options.h"
 #include "base/units.h"
@@ -30,6 +31,7 @@ inline EnumNames<LateRule> enum_names(LateRule) {
 struct FedAvgOptions {
   std::uint32_t cohort = 10;      // updates that close a round
   double over_selection = 1.0;    // assignments made for each update wanted
+  std::uint32_t min_devices = 0;  // idle devices that a round waits for; 0: as many as it invites
   double min_fraction = 0.5;      // of the cohort; fewer at the deadline abandon the round
   Duration deadline{};            // 0: derived from what devices took before
   LateRule late = LateRule::kRefuse;
@@ -39,6 +41,7 @@ struct FedAvgOptions {
   void visit(Visitor& v) {
     v("cohort", cohort, between(1u, 100000u), "Updates that close a round");
     v("over_selection", over_selection, between(1.0, 10.0), "Devices invited for each update wanted");
+    v("min_devices", min_devices, any, "Available devices that a round waits for; 0: as many as it invites");
     v("min_fraction", min_fraction, between(0.0, 1.0), "Share of the cohort below which the deadline abandons the round");
     v("deadline", deadline, any, "Longest round; 0s derives it from earlier rounds");
     v("late", late, any, "Updates that arrive after their round closed: refuse or keep");
@@ -46,7 +49,7 @@ struct FedAvgOptions {
   }
   template <class Archive>
   void fields(Archive& a) {
-    a(cohort, over_selection, min_fraction, deadline, late, late_staleness);
+    a(cohort, over_selection, min_devices, min_fraction, deadline, late, late_staleness);
   }
 };
 
@@ -172,7 +175,8 @@ struct JobSpec {
 // Contradictions between options that are each in range.
 Status check(const JobSpec& spec);
 
-// n_max: the most updates that one fold of this job can take.
+// n_max and w_max: the most updates that one fold of this job can take, and the largest weight of one.
 std::uint32_t max_updates(const JobSpec& spec);
+double max_weight(const JobSpec& spec);
 
 }  // namespace shoal::coordinator

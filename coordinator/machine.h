@@ -55,6 +55,9 @@ class Machine {
   std::vector<JobSummary> jobs() const;
   std::optional<JobSummary> job(JobId id) const;
   std::size_t online_devices() const;
+  std::vector<DeviceId> online() const;
+  // Is the body of this assignment's update still wanted: is it open, or received and not folded (or retained)?
+  bool needs_body(AssignmentId id) const;
   bool storage_full() const;
   // Would this upload be admitted now? kNone, or the refusal that UpdateReceived would get. For a repeated digest of the
   // last receipt: kNone and `already` is set.
@@ -63,8 +66,9 @@ class Machine {
   // Every invariant that must hold between steps; empty when all do. For tests and debug builds.
   std::vector<std::string> broken_invariants() const;
 
+  struct State;  // machine_state.h
+
  private:
-  struct State;
   std::unique_ptr<State> state_;
 };
 

@@ -73,6 +73,7 @@ struct Decisions {
   std::vector<Dispatch> assign;                                    // idle devices, each once
   std::vector<PolicyTimer> set;
   std::vector<std::uint64_t> cancel;
+  bool opened = false;     // `assign` opens a round, for the log
   bool abandoned = false;  // a round was given up without a fold, for the log
 };
 
@@ -103,5 +104,9 @@ std::unique_ptr<Policy> make_policy(const JobSpec& spec);
 
 // Staleness weight (1 + staleness)^-a: never grows. s(3) = 0.5 at a = 0.5.
 double staleness_weight(Version now, Version base, double exponent);
+
+// The weights of a plain average over `entries`, each with its own factor (staleness, samples): weight_e = factor_e and
+// scale = 1 / normaliser; with spec.weigh_steps FedNova's (aggregation/fednova.h). `factors` is as long as `entries`.
+Aggregate weighted_mean(const JobSpec& spec, std::span<const Entry> entries, std::span<const double> factors, double normaliser);
 
 }  // namespace shoal::coordinator

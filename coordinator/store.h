@@ -45,6 +45,7 @@ struct Commit {
   std::uint64_t sequence = 0;     // the snapshot includes every event up to here
   std::string snapshot;           // Machine::save()
   Time now{};                     // persisted time
+  std::vector<JournalRecord> records;  // up to `sequence`, never appended: only for the archive
   std::vector<ModelRef> added;
   std::vector<std::pair<JobId, Version>> dropped;
   std::vector<AssignmentId> released;  // bodies folded or discarded
@@ -97,6 +98,8 @@ class BodyStore {
 class ModelWriter {
  public:
   virtual ~ModelWriter() = default;
+  // Optional, before the first write(): how long the file will be. It can then be sealed as it comes, without a second pass.
+  virtual Status expect(std::uint64_t bytes) { static_cast<void>(bytes); return {}; }
   virtual Status write(std::span<const std::byte> bytes) = 0;
   // Optimizer state of this version, one flat float32 file an array, in order; written beside the model.
   virtual Status write_state(int array, std::span<const float> values) = 0;

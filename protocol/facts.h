@@ -44,6 +44,7 @@ struct Assignment {
   void fields(Archive& a) {
     a(id, job, kind, version, steps, seed, lease, training, bound, max_samples, max_updates);
   }
+  friend bool operator==(const Assignment&, const Assignment&) = default;
 };
 
 // The finished work: delta = trained - base, in the model's layout.
@@ -60,6 +61,7 @@ struct UpdateFacts {
   void fields(Archive& a) {
     a(digest, bytes, samples, steps, loss, norm, trained);
   }
+  friend bool operator==(const UpdateFacts&, const UpdateFacts&) = default;
 };
 
 // Sums over a device's own test split.
@@ -72,6 +74,7 @@ struct EvaluationFacts {
   void fields(Archive& a) {
     a(samples, correct, loss_sum);
   }
+  friend bool operator==(const EvaluationFacts&, const EvaluationFacts&) = default;
 };
 
 }  // namespace shoal::protocol

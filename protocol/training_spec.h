@@ -31,6 +31,7 @@ struct TrainingSpec {
   void fields(Archive& a) {
     a(epochs, batch_size, learning_rate, momentum, weight_decay, proximal, plan);
   }
+  friend bool operator==(const TrainingSpec&, const TrainingSpec&) = default;
 };
 
 }  // namespace shoal::protocol

@@ -26,6 +26,7 @@ using PublicKey = std::array<std::uint8_t, 32>;
 struct KeyPair {
   PublicKey public_key{};
   std::array<std::uint8_t, 32> secret_key{};
+  friend bool operator==(const KeyPair&, const KeyPair&) = default;
 };
 
 // ---- control, coordinator's side ----

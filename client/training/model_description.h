@@ -1,0 +1,94 @@
+// What a model is made of, as text that travels inside the model file: another input shape or class count needs no code.
+//
+//   shoal-model 1                             the format's version
+//   name cnn
+//   input 1 28 28                             of one example, channels first; or one number for flat features
+//   classes 10
+//   conv2d conv1 out=32 kernel=5 padding=2    kind, parameter prefix as in a PyTorch state_dict, settings
+//   relu
+//   maxpool kernel=2
+//   ...
+//   linear fc2 out=10
+//
+// Lines end in '\n' or ';'. Settings left out have the defaults of Layer. In a safetensors file the text is the metadata
+// value named kModelMetadataKey.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/options.h"
+#include "base/result.h"
+#include "base/tensor_layout.h"
+
+namespace shoal::client::training {
+
+inline constexpr std::string_view kModelMetadataKey = "shoal.model";
+
+// Extents of one example on its way through the model, without the batch: {channels, height, width} or {features}.
+using Shape = std::vector<std::uint32_t>;
+
+enum class LayerKind : std::uint8_t {
+  kLinear,         // weight [out, in], bias [out]; takes flat features
+  kConv2d,         // weight [out, in, kernel, kernel], bias [out]; square kernel, zero padding
+  kGroupNorm,      // weight [channels], bias [channels] (Wu and He 2018)
+  kResidual,       // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the shape
+                   // changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no bias.
+  kRelu,
+  kMaxPool,        // square window, stride = kernel unless set
+  kGlobalAverage,  // {c, h, w} to {c}
+  kFlatten,        // {c, h, w} to {c * h * w}, row-major
+};
+EnumNames<LayerKind> enum_names(LayerKind);
+
+struct Layer {
+  LayerKind kind = LayerKind::kRelu;
+  std::string name = {};      // prefix of its parameters: "fc1", "layer1.0"; empty for layers without parameters
+  std::uint32_t out = 0;      // features or channels delivered
+  std::uint32_t kernel = 0;   // window edge
+  std::uint32_t stride = 0;   // 0: 1 for convolutions and residual blocks, the kernel for pooling
+  std::uint32_t padding = 0;  // zeros on every edge of a convolution's input
+  std::uint32_t groups = 0;   // of the group norms
+  bool bias = true;           // linear and conv2d
+
+  friend bool operator==(const Layer&, const Layer&) = default;
+};
+
+struct ModelDescription {
+  std::string name;            // of the catalogue entry, or the author's own
+  Shape input;
+  std::uint32_t classes = 0;   // the last layer delivers this many logits
+  std::vector<Layer> layers;
+
+  friend bool operator==(const ModelDescription&, const ModelDescription&) = default;
+};
+
+// The catalogue, adapted to an input shape and class count:
+//   logistic     one linear layer
+//   2nn          two hidden layers of 200, ReLU (McMahan et al. 2017)
+//   cnn          5x5 convolutions with 32 and 64 channels, each pooled 2x2, then 512 units (McMahan et al. 2017)
+//   resnet8-gn, resnet20-gn   residual networks for small images (He et al. 2016) with GroupNorm in place of BatchNorm
+// kNotFound lists the names; kInvalid says which layer does not fit the shape.
+Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes);
+std::span<const std::string_view> catalogue_names();
+
+// Text round trip: parse_description(to_text(d)) == d. kInvalid names the line.
+std::string to_text(const ModelDescription& model);
+Result<ModelDescription> parse_description(std::string_view text);
+
+// The shape that enters each layer, and last the one that leaves the model (classes logits). kInvalid names the layer that
+// does not fit: these are the only shape checks, and everything else may rely on them.
+Result<std::vector<Shape>> shapes_of(const ModelDescription& model);
+
+// Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, group norms are `norm`,
+// other biases `bias`, everything else `backbone`.
+Result<TensorLayout> layout_of(const ModelDescription& model);
+
+// A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0), tensor by tensor
+// from Stream(seed, tensor name). `parameters` is layout_of(model).total() long. The same bits on every machine.
+Status initialise(const ModelDescription& model, std::uint64_t seed, std::span<float> parameters);
+
+}  // namespace shoal::client::training

@@ -1,0 +1,174 @@
+// From a model description to shapes, named parameters and their first values.
+#include <cmath>
+
+#include "base/rng.h"
+#include "client/training/model_description.h"
+
+namespace shoal::client::training {
+namespace {
+
+// One parameter tensor and how PyTorch draws it.
+struct Parameter {
+  TensorSpec spec;
+  std::uint64_t fan_in = 0;  // uniform within 1/sqrt(fan_in); 0: all values are `constant`
+  float constant = 0;
+};
+
+std::string show(const Shape& shape) {
+  std::string text;
+  for (std::uint32_t extent : shape) text += (text.empty() ? "" : " x ") + std::to_string(extent);
+  return text;
+}
+
+Error misfit(const Layer& layer, const Shape& in, std::string why) {
+  const std::string name = layer.name.empty() ? "" : " " + layer.name;
+  return Error(ErrorCode::kInvalid,
+               "layer " + std::string(name_of(layer.kind)) + name + " cannot take " + show(in) + ": " + why);
+}
+
+// Edge of the output of a square window sliding over `edge` cells; 0 when the window does not fit once.
+std::uint32_t window_out(std::uint32_t edge, std::uint32_t kernel, std::uint32_t stride, std::uint32_t padding) {
+  const std::uint64_t padded = std::uint64_t{edge} + 2 * std::uint64_t{padding};
+  return padded < kernel ? 0 : static_cast<std::uint32_t>((padded - kernel) / stride + 1);
+}
+
+Result<Shape> slide(const Layer& layer, const Shape& in, std::uint32_t channels, std::uint32_t kernel,
+                    std::uint32_t stride, std::uint32_t padding) {
+  if (channels == 0 || kernel == 0) return misfit(layer, in, "it needs out and kernel of at least 1");
+  const Shape out{channels, window_out(in[1], kernel, stride, padding), window_out(in[2], kernel, stride, padding)};
+  if (out[1] == 0 || out[2] == 0) return misfit(layer, in, "the window is larger than the image");
+  return out;
+}
+
+Result<Shape> flattened(const Layer& layer, const Shape& in) {
+  std::uint64_t features = 1;
+  for (std::uint32_t extent : in)
+    if (__builtin_mul_overflow(features, extent, &features) || features > UINT32_MAX)
+      return misfit(layer, in, "the result is too large");
+  return Shape{static_cast<std::uint32_t>(features)};
+}
+
+Result<Shape> shape_after(const Layer& layer, const Shape& in) {
+  const bool image = in.size() == 3;
+  const auto stride_or = [&](std::uint32_t fallback) { return layer.stride == 0 ? fallback : layer.stride; };
+  const auto bad_groups = [&](std::uint32_t channels) { return layer.groups == 0 || channels % layer.groups != 0; };
+  switch (layer.kind) {
+    case LayerKind::kLinear:
+      if (in.size() != 1) return misfit(layer, in, "it wants flat features, put a flatten before it");
+      if (layer.out == 0) return misfit(layer, in, "it needs out of at least 1");
+      return Shape{layer.out};
+    case LayerKind::kConv2d:
+      if (!image) return misfit(layer, in, "it wants channels x height x width");
+      return slide(layer, in, layer.out, layer.kernel, stride_or(1), layer.padding);
+    case LayerKind::kGroupNorm:
+      if (!image) return misfit(layer, in, "it wants channels x height x width");
+      if (bad_groups(in[0])) return misfit(layer, in, "groups must divide the channels");
+      return in;
+    case LayerKind::kResidual:
+      if (!image) return misfit(layer, in, "it wants channels x height x width");
+      if (layer.out == 0 || bad_groups(layer.out)) return misfit(layer, in, "groups must divide out");
+      return slide(layer, in, layer.out, 3, stride_or(1), 1);
+    case LayerKind::kRelu:
+      return in;
+    case LayerKind::kMaxPool:
+      if (!image) return misfit(layer, in, "it wants channels x height x width");
+      return slide(layer, in, in[0], layer.kernel, stride_or(layer.kernel == 0 ? 1 : layer.kernel), 0);
+    case LayerKind::kGlobalAverage:
+      if (!image) return misfit(layer, in, "it wants channels x height x width");
+      return Shape{in[0]};
+    case LayerKind::kFlatten:
+      return flattened(layer, in);
+  }
+  return misfit(layer, in, "its kind is unknown");
+}
+
+class ParameterList {
+ public:
+  void dense(const std::string& prefix, std::vector<std::uint64_t> shape, bool bias, bool head) {
+    std::uint64_t fan_in = 1;
+    for (std::size_t i = 1; i < shape.size(); ++i) fan_in *= shape[i];
+    const std::uint64_t out = shape[0];
+    add(prefix + ".weight", std::move(shape), head ? "head" : "backbone", fan_in, 0);
+    if (bias) add(prefix + ".bias", {out}, head ? "head" : "bias", fan_in, 0);
+  }
+  void norm(const std::string& prefix, std::uint64_t channels) {
+    add(prefix + ".weight", {channels}, "norm", 0, 1);
+    add(prefix + ".bias", {channels}, "norm", 0, 0);
+  }
+  // The order of torchvision's BasicBlock.
+  void residual(const std::string& prefix, std::uint64_t in, std::uint64_t out, bool reshapes) {
+    dense(prefix + ".conv1", {out, in, 3, 3}, false, false);
+    norm(prefix + ".norm1", out);
+    dense(prefix + ".conv2", {out, out, 3, 3}, false, false);
+    norm(prefix + ".norm2", out);
+    if (!reshapes) return;
+    dense(prefix + ".downsample.0", {out, in, 1, 1}, false, false);
+    norm(prefix + ".downsample.1", out);
+  }
+  std::vector<Parameter> take() && { return std::move(list_); }
+
+ private:
+  void add(std::string name, std::vector<std::uint64_t> shape, std::string group, std::uint64_t fan_in, float constant) {
+    list_.push_back({{std::move(name), std::move(shape), std::move(group)}, fan_in, constant});
+  }
+  std::vector<Parameter> list_;
+};
+
+Result<std::vector<Parameter>> parameters_of(const ModelDescription& model) {
+  SHOAL_TRY_ASSIGN(const std::vector<Shape> shapes, shapes_of(model));
+  std::size_t head = model.layers.size();
+  for (std::size_t i = 0; i < model.layers.size(); ++i)
+    if (model.layers[i].kind == LayerKind::kLinear) head = i;
+  ParameterList list;
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    const Layer& layer = model.layers[i];
+    const std::uint64_t in = shapes[i][0], out = shapes[i + 1][0], kernel = layer.kernel;
+    if (layer.kind == LayerKind::kLinear) list.dense(layer.name, {out, in}, layer.bias, i == head);
+    if (layer.kind == LayerKind::kConv2d) list.dense(layer.name, {out, in, kernel, kernel}, layer.bias, false);
+    if (layer.kind == LayerKind::kGroupNorm) list.norm(layer.name, in);
+    if (layer.kind == LayerKind::kResidual) list.residual(layer.name, in, out, shapes[i] != shapes[i + 1]);
+  }
+  return std::move(list).take();
+}
+
+}  // namespace
+
+Result<std::vector<Shape>> shapes_of(const ModelDescription& model) {
+  if ((model.input.size() != 1 && model.input.size() != 3))
+    return Error(ErrorCode::kInvalid, "model " + model.name + ": input must be one number or channels height width");
+  for (std::uint32_t extent : model.input)
+    if (extent == 0) return Error(ErrorCode::kInvalid, "model " + model.name + ": input has an extent of 0");
+  if (model.classes < 2) return Error(ErrorCode::kInvalid, "model " + model.name + ": it needs at least 2 classes");
+  std::vector<Shape> shapes{model.input};
+  for (const Layer& layer : model.layers) {
+    auto next = shape_after(layer, shapes.back());
+    if (!next.ok()) return std::move(next).error().because_of_this("model " + model.name + " does not fit together");
+    shapes.push_back(std::move(next).value());
+  }
+  if (shapes.back() != Shape{model.classes})
+    return Error(ErrorCode::kInvalid, "model " + model.name + ": the last layer delivers " + show(shapes.back()) +
+                                          " values, not one for each of " + std::to_string(model.classes) + " classes");
+  return shapes;
+}
+
+Result<TensorLayout> layout_of(const ModelDescription& model) {
+  SHOAL_TRY_ASSIGN(std::vector<Parameter> parameters, parameters_of(model));
+  std::vector<TensorSpec> specs;
+  for (Parameter& p : parameters) specs.push_back(std::move(p.spec));
+  return TensorLayout::make(std::move(specs));
+}
+
+Status initialise(const ModelDescription& model, std::uint64_t seed, std::span<float> parameters) {
+  SHOAL_TRY_ASSIGN(const std::vector<Parameter> list, parameters_of(model));
+  SHOAL_TRY_ASSIGN(const TensorLayout layout, layout_of(model));
+  SHOAL_CHECK(parameters.size() == layout.total(), "initialise: the buffer is not as long as the model");
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    Stream stream(seed, list[i].spec.name);
+    const double bound = list[i].fan_in == 0 ? 0 : 1 / std::sqrt(static_cast<double>(list[i].fan_in));
+    for (float& value : parameters.subspan(layout.offset(i), layout.count(i)))
+      value = list[i].fan_in == 0 ? list[i].constant : static_cast<float>((2 * stream.uniform() - 1) * bound);
+  }
+  return {};
+}
+
+}  // namespace shoal::client::training

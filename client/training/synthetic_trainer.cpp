@@ -1,0 +1,69 @@
+// A trainer without learning: deltas that depend on everything a real one depends on, at the cost of filling memory.
+#include <algorithm>
+#include <bit>
+#include <utility>
+
+#include "base/rng.h"
+#include "client/training/batch_order.h"
+#include "client/training/trainer.h"
+#include "client/training/trainer_checks.h"
+
+namespace shoal::client::training {
+namespace {
+
+constexpr float kBound = 0.01f;  // largest |coordinate| of a delta
+constexpr std::size_t kProbes = 64;
+
+// A few values of the model stand for all of it.
+std::uint64_t fingerprint(std::span<const float> model) {
+  std::uint64_t h = model.size();
+  const std::size_t stride = std::max<std::size_t>(1, model.size() / kProbes);
+  for (std::size_t i = 0; i < model.size(); i += stride)
+    h = derive_seed(h, "probe", std::bit_cast<std::uint32_t>(model[i]));
+  return h;
+}
+
+class SyntheticTrainer final : public Trainer {
+ public:
+  explicit SyntheticTrainer(TensorLayout layout) : layout_(std::move(layout)) {}
+
+  const TensorLayout& layout() const override { return layout_; }
+
+  Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset&, std::span<const std::uint32_t> rows,
+                                const protocol::TrainingSpec& spec, std::uint32_t steps, std::uint64_t seed,
+                                std::span<float> delta, const std::function<bool()>& between_steps) override {
+    SHOAL_CHECK(base.size() == layout_.total() && delta.size() == layout_.total(), "model of another length");
+    SHOAL_TRY(check_work(rows, spec));
+    const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
+    for (std::uint64_t made = 0; made < wanted; ++made)
+      if (between_steps && !between_steps())
+        return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(made + 1) + " steps");
+
+    std::uint64_t state = derive_seed(seed, "synthetic", fingerprint(base), wanted);
+    for (float& value : delta) {
+      state = state * 6364136223846793005u + 1442695040888963407u;  // Knuth's linear congruential generator
+      value = kBound * (static_cast<float>(static_cast<std::int32_t>(state >> 40)) * 0x1.0p-23f - 1.0f);
+    }
+    return TrainingOutcome{.steps = wanted, .loss = 1.0 / static_cast<double>(wanted)};
+  }
+
+  Result<protocol::EvaluationFacts> evaluate(std::span<const float> model, const data::Dataset&,
+                                             std::span<const std::uint32_t> rows) override {
+    SHOAL_CHECK(model.size() == layout_.total(), "model of another length");
+    Stream stream(fingerprint(model), "evaluation");
+    return protocol::EvaluationFacts{.samples = rows.size(),
+                                     .correct = stream.below(rows.size() + 1),
+                                     .loss_sum = static_cast<double>(rows.size()) * stream.uniform()};
+  }
+
+ private:
+  TensorLayout layout_;
+};
+
+}  // namespace
+
+std::unique_ptr<Trainer> make_synthetic_trainer(TensorLayout layout) {
+  return std::make_unique<SyntheticTrainer>(std::move(layout));
+}
+
+}  // namespace shoal::client::training

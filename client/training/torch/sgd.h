@@ -1,0 +1,39 @@
+// One step of local SGD in a single pass over each tensor: weight decay, proximal pull and momentum together.
+#pragma once
+
+#include <cstddef>
+
+#include "protocol/training_spec.h"
+
+namespace shoal::client::training {
+
+// As torch.optim.SGD without dampening, plus the proximal term of FedProx (Li et al. 2020):
+//   g <- g + weight_decay * w + proximal * (w - base);  v <- momentum * v + g;  w <- w - learning_rate * v
+class SgdStep {
+ public:
+  explicit SgdStep(const protocol::TrainingSpec& spec)
+      : rate_(static_cast<float>(spec.learning_rate)),
+        momentum_(static_cast<float>(spec.momentum)),
+        decay_(static_cast<float>(spec.weight_decay)),
+        proximal_(static_cast<float>(spec.proximal)) {}
+
+  bool has_momentum() const { return momentum_ != 0; }
+
+  // All arrays hold n floats; `velocity` is zero before the first step, and may be null without momentum.
+  void apply(float* weights, const float* gradient, const float* base, float* velocity, std::size_t n) const {
+    if (decay_ == 0 && proximal_ == 0 && momentum_ == 0) {
+      for (std::size_t i = 0; i < n; ++i) weights[i] -= rate_ * gradient[i];
+      return;
+    }
+    for (std::size_t i = 0; i < n; ++i) {
+      float step = gradient[i] + decay_ * weights[i] + proximal_ * (weights[i] - base[i]);
+      if (velocity != nullptr) step = velocity[i] = momentum_ * velocity[i] + step;
+      weights[i] -= rate_ * step;
+    }
+  }
+
+ private:
+  float rate_, momentum_, decay_, proximal_;
+};
+
+}  // namespace shoal::client::training

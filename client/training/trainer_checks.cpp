@@ -1,0 +1,35 @@
+#include "client/training/trainer_checks.h"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <string>
+
+namespace shoal::client::training {
+
+Status check_data(const ModelDescription& model, const data::Dataset& data, std::span<const std::uint32_t> rows) {
+  const std::uint64_t wanted =
+      std::accumulate(model.input.begin(), model.input.end(), std::uint64_t{1}, std::multiplies<>());
+  if (data.example_size() != wanted || (data.shape.size() == 3 && model.input.size() == 3 && data.shape != model.input))
+    return Error(ErrorCode::kInvalid, "the data's examples have " + std::to_string(data.example_size()) +
+                                          " values, but model " + model.name + " takes " + std::to_string(wanted) +
+                                          " of another shape; make the model for this data");
+  if (data.classes > model.classes)
+    return Error(ErrorCode::kInvalid, "the data has " + std::to_string(data.classes) + " classes, but model " +
+                                          model.name + " tells only " + std::to_string(model.classes) + " apart");
+  const auto beyond = std::find_if(rows.begin(), rows.end(), [&](std::uint32_t row) { return row >= data.rows(); });
+  if (beyond != rows.end())
+    return Error(ErrorCode::kInvalid,
+                 "row " + std::to_string(*beyond) + " is wanted, but the data has " + std::to_string(data.rows()));
+  return {};
+}
+
+Status check_work(std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec) {
+  if (rows.empty()) return Error(ErrorCode::kInvalid, "there is not one example to train on");
+  if (spec.batch_size == 0) return Error(ErrorCode::kInvalid, "batch_size must be at least 1");
+  if (spec.plan != "full")
+    return Error(ErrorCode::kInvalid, "training plan '" + spec.plan + "' is not known here; there is: full");
+  return {};
+}
+
+}  // namespace shoal::client::training

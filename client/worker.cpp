@@ -1,0 +1,201 @@
+#include "client/worker.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <utility>
+
+#include "base/check.h"
+#include "client/training/model_description.h"
+
+namespace shoal::client {
+
+using namespace std::chrono_literals;
+
+namespace {
+
+// A transfer without a finished chunk for so long is given up, and resumed with a new ticket.
+constexpr Duration kStall = 30s;
+// Shorter pauses of the throttle are saved up.
+constexpr Duration kShortestPause = 1ms;
+
+// What the coordinator would refuse is not worth sending.
+Status check_delta(std::span<const float> delta, double bound) {
+  float largest = 0;
+  bool finite = true;
+  for (float d : delta) {
+    finite &= std::isfinite(d);
+    largest = std::max(largest, std::fabs(d));
+  }
+  if (!finite) return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kNotFinite).sentence));
+  if (bound > 0 && static_cast<double>(largest) > bound)
+    return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kOutOfBound).sentence) + " (" +
+                                         std::to_string(largest) + " > " + std::to_string(bound) + ")");
+  return {};
+}
+
+}  // namespace
+
+Worker::Worker(WorkerParts parts, std::function<void(SessionEvent)> done)
+    : parts_(std::move(parts)), done_(std::move(done)), thread_([this] { run(); }) {}
+
+Worker::~Worker() { stop(); }
+
+void Worker::submit(Work work) {
+  const std::lock_guard lock(mutex_);
+  queue_.push_back(std::move(work));
+  changed_.notify_all();
+}
+
+void Worker::cancel(WorkId work) {
+  const std::lock_guard lock(mutex_);
+  cancelled_ = std::max(cancelled_.load(), work.value);
+  changed_.notify_all();
+}
+
+void Worker::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = std::numeric_limits<std::uint64_t>::max();
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  if (thread_.joinable()) thread_.join();
+}
+
+void Worker::run() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (queue_.empty()) return;
+    const Work work = std::move(queue_.front());
+    queue_.pop_front();
+    lock.unlock();
+    std::visit(
+        [this](const auto& w) {
+          if constexpr (std::same_as<std::decay_t<decltype(w)>, action::DropUpdate>) {
+            drop(w);
+          } else if (!cancelled(w.work)) {
+            auto answer = carry_out(w);
+            done_(answer.ok() ? std::move(*answer) : SessionEvent(event::WorkFailed{w.work, answer.error().to_string()}));
+          }
+        },
+        work);
+    lock.lock();
+  }
+}
+
+Result<SessionEvent> Worker::carry_out(const action::FindModel& a) {
+  SHOAL_TRY_ASSIGN(const auto path, parts_.cache.find(a.model));
+  return path ? SessionEvent(event::ModelReady{a.work}) : SessionEvent(event::ModelMissing{a.work});
+}
+
+Result<SessionEvent> Worker::carry_out(const action::DownloadModel& a) {
+  SHOAL_TRY_ASSIGN(ModelDownload download, parts_.cache.begin(a.model, a.object));
+  Status moved = parts_.bulk->download(a.ticket, a.object, download.first_chunk(), download, kStall,
+                                       [&] { return !cancelled(a.work); });
+  if (!moved.ok()) return std::move(moved).error().because_of_this("the model's download broke off");
+  SHOAL_TRY(parts_.cache.finish(a.model, std::move(download)));
+  return SessionEvent(event::ModelReady{a.work});
+}
+
+// The model's values, once it is known that they fit.
+Result<protocol::ModelFile> Worker::load(const Digest& digest) {
+  SHOAL_TRY_ASSIGN(const auto path, parts_.cache.find(digest));
+  if (!path) return Error(ErrorCode::kNotFound, "the model is not in the cache any more");
+  SHOAL_TRY_ASSIGN(const File file, File::open_to_read(*path));
+  SHOAL_TRY_ASSIGN(const std::uint64_t size, file.size());
+  const std::uint64_t needed = 2 * size + parts_.data->bytes();
+  if (parts_.memory_limit.count > 0 && needed > parts_.memory_limit.count)
+    return Error(ErrorCode::kExhausted, std::string(text_of(protocol::Refusal::kBudgetTooSmall).sentence) +
+                                            ": model, update and data need " + human_bytes(needed) + ", memory_limit is " +
+                                            human_bytes(parts_.memory_limit.count));
+  return protocol::read_model(*path);
+}
+
+// Keeps the trainer of the last work when the model is of the same make.
+Status Worker::take_trainer(const protocol::ModelFile& model) {
+  if (parts_.trainer == TrainerKind::kSynthetic) {
+    if (!trainer_ || trainer_->layout() != model.layout) trainer_ = training::make_synthetic_trainer(model.layout);
+    return {};
+  }
+  const auto text = model.metadata.find(std::string(training::kModelMetadataKey));
+  if (text == model.metadata.end())
+    return Error(ErrorCode::kInvalid, "the model file does not describe its architecture (no " +
+                                          std::string(training::kModelMetadataKey) + " in its metadata)");
+  if (trainer_ && trainer_model_ == text->second && trainer_->layout() == model.layout) return {};
+  trainer_.reset();
+  SHOAL_TRY_ASSIGN(const auto description, training::parse_description(text->second));
+  SHOAL_TRY_ASSIGN(trainer_, training::make_torch_trainer(description));
+  trainer_model_ = text->second;
+  if (trainer_->layout() != model.layout)
+    return Error(ErrorCode::kInvalid, "the model's tensors are not those that its description makes");
+  return {};
+}
+
+// Waits unless the work is cancelled; false when it is.
+bool Worker::pause(WorkId work, Duration duration) {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, duration, [&] { return cancelled(work); });
+}
+
+Result<SessionEvent> Worker::carry_out(const action::Train& a) {
+  delta_.reset();
+  const auto& rows = parts_.data->split.train;
+  if (rows.empty()) return Error(ErrorCode::kFailed, "this device has no training examples");
+  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, load(a.model));
+  SHOAL_TRY(take_trainer(model));
+  Delta delta{a.assignment.id, std::vector<float>(model.values.size())};
+  const Time begun = parts_.clock->now();
+  Time step_begun = begun;
+  Duration owed{};
+  const auto between_steps = [&] {
+    owed += from_seconds(to_seconds(parts_.clock->now() - step_begun) * (parts_.throttle - 1));
+    const bool go_on = owed < kShortestPause ? !cancelled(a.work) : pause(a.work, std::exchange(owed, Duration::zero()));
+    step_begun = parts_.clock->now();
+    return go_on;
+  };
+  auto outcome = trainer_->train(model.values, parts_.data->dataset, rows, a.assignment.training, a.assignment.steps,
+                                 a.assignment.seed, delta.values, between_steps);
+  if (!outcome.ok()) return std::move(outcome).error().because_of_this("training");
+  SHOAL_TRY(check_delta(delta.values, a.assignment.bound));
+  delta_ = std::move(delta);
+  protocol::UpdateFacts facts;
+  facts.samples = rows.size();
+  facts.steps = outcome->steps;
+  facts.loss = outcome->loss;
+  facts.trained = parts_.clock->now() - begun;
+  return SessionEvent(event::TrainingFinished{a.work, facts});
+}
+
+Result<SessionEvent> Worker::carry_out(const action::Evaluate& a) {
+  const auto& rows = parts_.data->split.test;
+  if (rows.empty()) return Error(ErrorCode::kFailed, "this device keeps no test examples (test_fraction)");
+  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, load(a.model));
+  SHOAL_TRY(take_trainer(model));
+  auto facts = trainer_->evaluate(model.values, parts_.data->dataset, rows);
+  if (!facts.ok()) return std::move(facts).error().because_of_this("evaluation");
+  return SessionEvent(event::EvaluationFinished{a.work, *facts});
+}
+
+Result<SessionEvent> Worker::carry_out(const action::Seal& a) {
+  SHOAL_CHECK(delta_ && delta_->assignment == a.assignment, "sealing follows the training of the same assignment");
+  const Delta delta = *std::exchange(delta_, std::nullopt);
+  SHOAL_TRY_ASSIGN(const UnsentUpdate update, parts_.box.seal(a.assignment, a.facts, delta.values));
+  return SessionEvent(event::UpdateSealed{a.work, update.facts, update.object});
+}
+
+Result<SessionEvent> Worker::carry_out(const action::Upload& a) {
+  SHOAL_TRY_ASSIGN(const auto source, parts_.box.source(AssignmentId{a.object.id}));
+  Status moved =
+      parts_.bulk->upload(a.ticket, a.object, a.first_chunk, *source, kStall, [&] { return !cancelled(a.work); });
+  if (!moved.ok()) return std::move(moved).error().because_of_this("the upload broke off");
+  return SessionEvent(event::UploadFinished{a.work});
+}
+
+void Worker::drop(const action::DropUpdate& a) {
+  if (Status dropped = parts_.box.drop(a.assignment); !dropped.ok())
+    parts_.log(LogLevel::kWarning, dropped.error().to_string());
+}
+
+}  // namespace shoal::client

@@ -1,0 +1,148 @@
+#include "coordinator/machine.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "coordinator/turn.h"
+
+namespace shoal::coordinator {
+
+using protocol::Refusal;
+using protocol::TaskKind;
+
+Machine::Machine() : state_(std::make_unique<State>()) {}
+Machine::~Machine() = default;
+Machine::Machine(Machine&&) noexcept = default;
+Machine& Machine::operator=(Machine&&) noexcept = default;
+
+Actions Machine::step(const Event& event, Time now) {
+  SHOAL_CHECK(now >= state_->now, "the machine's time runs backwards");
+  state_->now = now;
+  return Turn(*state_).take(event);
+}
+
+Time Machine::next_timer() const { return state_->timers.empty() ? kNever : state_->timers.begin()->at; }
+
+std::string Machine::save() const { return encode_state(*state_); }
+
+Result<Machine> Machine::load(std::string_view bytes) {
+  Machine machine;
+  State& s = *machine.state_;
+  Decoder decoder(bytes);
+  decoder(s);
+  if (!decoder.at_end())
+    return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
+  for (const auto& [id, device] : s.devices)
+    if (device.idle()) s.idle.push_back(id);
+  for (const auto& [id, open] : s.assignments)
+    s.timers.insert({open.expires, State::TimerKind::kLease, open.assignment.job, id.value});
+  for (const auto& [id, job] : s.jobs) {
+    for (const auto& [key, at] : job.policy_timers) s.timers.insert({at, State::TimerKind::kPolicy, id, key});
+    if (job.evaluation) s.timers.insert({job.evaluation->give_up, State::TimerKind::kEvaluation, id, 0});
+  }
+  return machine;
+}
+
+std::vector<action::Fold> Machine::open_folds() const {
+  std::vector<action::Fold> folds;
+  for (const auto& [id, job] : state_->jobs)
+    if (job.fold) folds.push_back(*job.fold);
+  return folds;
+}
+
+std::optional<protocol::Assignment> Machine::assignment_of(DeviceId device, Time now) const {
+  const auto d = state_->devices.find(device);
+  if (d == state_->devices.end() || !d->second.working || d->second.revoked) return std::nullopt;
+  const OpenAssignment& open = state_->assignments.at(d->second.working);
+  protocol::Assignment assignment = open.assignment;
+  assignment.lease = std::max(Duration::zero(), open.expires - std::max(now, state_->now));
+  return assignment;
+}
+
+namespace {
+
+JobSummary summarize(JobId id, const JobState& job, std::uint32_t outstanding) {
+  JobSummary summary;
+  summary.job = id;
+  summary.spec = job.spec;
+  summary.status = job.status;
+  summary.reason = job.reason;
+  summary.version = job.version;
+  summary.folding = job.fold.has_value();
+  summary.updates = job.updates;
+  summary.outstanding = outstanding;
+  summary.pending = static_cast<std::uint32_t>(job.pending.size());
+  return summary;
+}
+
+}  // namespace
+
+std::vector<JobSummary> Machine::jobs() const {
+  std::map<JobId, std::uint32_t> outstanding;
+  for (const auto& [id, open] : state_->assignments) ++outstanding[open.assignment.job];
+  std::vector<JobSummary> summaries;
+  for (const auto& [id, job] : state_->jobs) summaries.push_back(summarize(id, job, outstanding[id]));
+  return summaries;
+}
+
+std::optional<JobSummary> Machine::job(JobId id) const {
+  const auto found = state_->jobs.find(id);
+  if (found == state_->jobs.end()) return std::nullopt;
+  std::uint32_t outstanding = 0;
+  for (const auto& [a, open] : state_->assignments) outstanding += open.assignment.job == id;
+  return summarize(id, found->second, outstanding);
+}
+
+std::size_t Machine::online_devices() const {
+  return static_cast<std::size_t>(
+      std::count_if(state_->devices.begin(), state_->devices.end(), [](const auto& d) { return d.second.online; }));
+}
+
+std::vector<DeviceId> Machine::online() const {
+  std::vector<DeviceId> ids;
+  for (const auto& [id, device] : state_->devices)
+    if (device.online) ids.push_back(id);
+  return ids;
+}
+
+bool Machine::needs_body(AssignmentId id) const {
+  if (state_->assignments.contains(id)) return true;
+  return std::any_of(state_->jobs.begin(), state_->jobs.end(), [&](const auto& job) {
+    return job.second.pending.contains(id) || job.second.spec.retain_updates;
+  });
+}
+
+bool Machine::storage_full() const { return state_->storage_full; }
+
+Refusal Machine::admissible(DeviceId device, AssignmentId assignment, const protocol::UpdateFacts& facts,
+                            bool* already) const {
+  *already = false;
+  const auto d = state_->devices.find(device);
+  if (d == state_->devices.end()) return Refusal::kReplayed;
+  return admission(*state_, d->second, assignment, facts, TaskKind::kTrain, already);
+}
+
+Refusal admission(const Machine::State& state, const DeviceState& device, AssignmentId assignment,
+                  const protocol::UpdateFacts& facts, TaskKind kind, bool* already) {
+  if (device.revoked) return Refusal::kRevoked;
+  if (!assignment) return Refusal::kReplayed;
+  if (assignment == device.last.assignment) {
+    const bool received = device.last.digest != Digest{};
+    if (received && facts.digest != device.last.digest) return Refusal::kConflict;
+    *already = true;
+    return device.last.refusal;
+  }
+  if (assignment != device.working) return Refusal::kReplayed;
+  const OpenAssignment& open = state.assignments.at(assignment);
+  if (open.assignment.kind != kind) return Refusal::kMalformed;
+  if (kind == TaskKind::kEvaluate) return Refusal::kNone;
+  if (facts.samples == 0 || facts.samples > open.assignment.max_samples) return Refusal::kSampleCount;
+  // The zero digest means "no update came" in LastAnswer, and zero steps cannot make one.
+  if (facts.steps == 0 || facts.digest == Digest{} || !std::isfinite(facts.loss)) return Refusal::kMalformed;
+  if (open.assignment.steps > 0 && facts.steps > open.assignment.steps) return Refusal::kMalformed;
+  return Refusal::kNone;
+}
+
+}  // namespace shoal::coordinator

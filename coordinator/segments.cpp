@@ -1,0 +1,435 @@
+#include "coordinator/segments.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "coordinator/extent_header.h"
+#include "coordinator/group_sync.h"
+
+namespace shoal::coordinator {
+namespace {
+
+constexpr std::size_t kSealedChunk = protocol::kChunkBytes + protocol::kTagBytes;
+// Write-back is started in pieces of this size: large enough for the disk, early enough that sync() finds little left to do.
+constexpr std::uint64_t kWriteback = 1 << 20;
+constexpr std::string_view kSegmentSuffix = ".segment", kKeySuffix = ".key";
+
+struct Segment {
+  std::uint64_t number = 0;
+  std::unique_ptr<File> file;
+  std::uint64_t capacity = 0, used = 0;
+  std::uint32_t bodies = 0;  // not released
+  GroupSync group;
+};
+
+struct Period {
+  std::uint64_t number = 0;
+  protocol::ObjectKey key{};
+  std::uint32_t bodies = 0;  // not released
+};
+
+struct Body {
+  protocol::ObjectInfo object;
+  std::shared_ptr<Segment> segment;
+  std::shared_ptr<Period> period;
+  std::uint64_t offset = 0;       // of the extent
+  std::uint32_t chunks = 0;       // leading chunks that are held
+  std::uint32_t synced = 0;       // of them, durable
+  std::uint64_t written_back = 0; // bytes of the body for which write-back was started
+  bool counted = true;            // false: found by recover(), `chunks` is not known before open()
+
+  std::uint64_t at(std::uint32_t chunk) const { return offset + kBlock + chunk * kSealedChunk; }
+};
+using Bodies = std::map<AssignmentId, std::shared_ptr<Body>>;
+
+std::string name_of(AssignmentId id) { return "the update of assignment " + std::to_string(id.value); }
+
+std::optional<std::uint64_t> number_in(std::string_view name, std::string_view suffix) {
+  if (!name.ends_with(suffix)) return std::nullopt;
+  name.remove_suffix(suffix.size());
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
+  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
+  return number;
+}
+
+class Segments final : public BodyStore {
+ public:
+  Segments(FileSystem& files, SegmentOptions options) : files_(files), options_(std::move(options)) {}
+  Status recover();
+
+  Result<std::uint32_t> open(AssignmentId id, const protocol::ObjectInfo& object) override;
+  Status write(AssignmentId id, std::uint32_t chunk, std::span<const std::byte> sealed) override;
+  Status sync(AssignmentId id) override;
+  Status read(AssignmentId id, std::uint32_t chunk, std::vector<std::byte>& out) const override;
+  Result<protocol::ObjectInfo> info(AssignmentId id) const override;
+  Status release(std::span<const AssignmentId> ids) override;
+  std::vector<AssignmentId> held() const override;
+  std::uint64_t bytes_held() const override;
+
+ private:
+  // What a release leaves to be done without the lock.
+  struct Reclaimed {
+    std::vector<std::string> unlinked;
+    std::vector<std::shared_ptr<Body>> punched;
+  };
+
+  std::string path_of(std::uint64_t number, std::string_view suffix) const;
+  Result<std::shared_ptr<Body>> find(AssignmentId id) const;
+  Status count_intact(Body& body) const;
+  Status recover_keys(const std::vector<std::string>& names, std::map<std::uint64_t, std::shared_ptr<Period>>& periods);
+  Status recover_segment(std::uint64_t number, const std::map<std::uint64_t, std::shared_ptr<Period>>& periods);
+
+  // With mutex_ held.
+  Status reserve(AssignmentId id, const protocol::ObjectInfo& object);
+  Status begin_segment(std::uint64_t needed);
+  Status begin_period();
+  void forget(Bodies::iterator body, Reclaimed& reclaimed);
+  void lose_unsynced(const Segment& segment);
+
+  Status reclaim(const Reclaimed& reclaimed);
+
+  FileSystem& files_;
+  const SegmentOptions options_;
+  mutable std::mutex mutex_;
+  Bodies bodies_;
+  std::uint64_t bytes_ = 0;  // sealed, of bodies_
+  std::shared_ptr<Segment> active_;  // where the next extent goes; null before the first
+  std::shared_ptr<Period> period_;   // whose key the next header gets; null after a release
+  std::uint64_t next_segment_ = 1, next_period_ = 1;
+};
+
+std::string Segments::path_of(std::uint64_t number, std::string_view suffix) const {
+  char digits[24];
+  std::snprintf(digits, sizeof digits, "%08llu", static_cast<unsigned long long>(number));
+  return options_.folder + "/" + digits + std::string(suffix);
+}
+
+// ---- recovery ----
+
+Status Segments::recover() {
+  SHOAL_TRY(files_.make_folder(options_.folder));
+  SHOAL_TRY_ASSIGN(const std::vector<std::string> names, files_.list(options_.folder));
+  std::map<std::uint64_t, std::shared_ptr<Period>> periods;
+  SHOAL_TRY(recover_keys(names, periods));
+  for (const std::string& name : names)
+    if (const auto number = number_in(name, kSegmentSuffix)) SHOAL_TRY(recover_segment(*number, periods));
+  for (const auto& [number, period] : periods)
+    if (period->bodies == 0) SHOAL_TRY(files_.remove(path_of(number, kKeySuffix)));
+  return {};
+}
+
+Status Segments::recover_keys(const std::vector<std::string>& names, std::map<std::uint64_t, std::shared_ptr<Period>>& periods) {
+  for (const std::string& name : names) {
+    const auto number = number_in(name, kKeySuffix);
+    if (!number) continue;
+    next_period_ = std::max(next_period_, *number + 1);
+    auto period = std::make_shared<Period>();
+    period->number = *number;
+    SHOAL_TRY_ASSIGN(const auto file, files_.open(path_of(*number, kKeySuffix)));
+    SHOAL_TRY_ASSIGN(const std::size_t bytes, file->read(0, std::as_writable_bytes(std::span(period->key))));
+    // A key that was cut off by a crash was never relied on.
+    if (bytes < period->key.size()) {
+      SHOAL_TRY(files_.remove(path_of(*number, kKeySuffix)));
+    } else {
+      periods.emplace(*number, std::move(period));
+    }
+  }
+  return {};
+}
+
+// Headers are looked for at every block that no body covers: space that was released, or never came to the disk, reads as zeros.
+Status Segments::recover_segment(std::uint64_t number, const std::map<std::uint64_t, std::shared_ptr<Period>>& periods) {
+  constexpr std::size_t kBlocksRead = 64;
+  const std::string path = path_of(number, kSegmentSuffix);
+  next_segment_ = std::max(next_segment_, number + 1);
+  auto segment = std::make_shared<Segment>();
+  segment->number = number;
+  SHOAL_TRY_ASSIGN(segment->file, files_.open(path));
+  SHOAL_TRY_ASSIGN(segment->capacity, segment->file->size());
+  segment->used = segment->capacity;
+  // What an earlier process wrote without a sync may be in memory only; from here on, everything found is durable.
+  SHOAL_TRY(segment->file->sync());
+
+  std::vector<std::byte> read(kBlocksRead * kBlock);
+  Reclaimed replaced;
+  for (std::uint64_t base = 0; base < segment->capacity;) {
+    SHOAL_TRY_ASSIGN(const std::size_t bytes, segment->file->read(base, read));
+    std::uint64_t next = base + std::max<std::uint64_t>(bytes / kBlock * kBlock, kBlock);
+    for (std::uint64_t at = 0; at + kBlock <= bytes; at += kBlock) {
+      const auto block = std::span<const std::byte>(read).subspan(at).first<kBlock>();
+      const auto named = header_period(block);
+      const auto period = named ? periods.find(*named) : periods.end();
+      if (period == periods.end()) continue;
+      const auto record = open_header(block, period->second->key, {number, base + at});
+      if (!record || extent_bytes(record->object) > segment->capacity - base - at) continue;
+      auto body = std::make_shared<Body>();
+      body->object = record->object;
+      body->segment = segment;
+      body->period = period->second;
+      body->offset = base + at;
+      body->counted = false;
+      // A second reservation replaced the first, whose space was about to be given back.
+      if (const auto earlier = bodies_.find(record->id); earlier != bodies_.end()) forget(earlier, replaced);
+      bytes_ += body->object.sealed_bytes();
+      ++segment->bodies;
+      ++period->second->bodies;
+      next = body->offset + extent_bytes(body->object);
+      bodies_.emplace(record->id, std::move(body));
+      break;
+    }
+    base = next;
+  }
+  if (segment->bodies == 0) SHOAL_TRY(files_.remove(path));
+  return reclaim(replaced);
+}
+
+// The number of leading chunks whose tags verify.
+Status Segments::count_intact(Body& body) const {
+  protocol::ChunkCipher cipher(body.object);
+  std::vector<std::byte> sealed, plain(std::min<std::uint64_t>(protocol::kChunkBytes, body.object.bytes));
+  std::uint32_t intact = 0;
+  for (; intact < body.object.chunks(); ++intact) {
+    sealed.resize(body.object.sealed_bytes(intact));
+    SHOAL_TRY_ASSIGN(const std::size_t bytes, body.segment->file->read(body.at(intact), sealed));
+    if (bytes < sealed.size()) break;
+    if (!cipher.open(intact, sealed, std::span(plain).first(sealed.size() - protocol::kTagBytes)).ok()) break;
+  }
+  const std::lock_guard lock(mutex_);
+  if (body.counted) return {};
+  body.counted = true;
+  body.chunks = body.synced = intact;
+  body.written_back = intact * kSealedChunk;
+  return {};
+}
+
+// ---- receiving ----
+
+Result<std::uint32_t> Segments::open(AssignmentId id, const protocol::ObjectInfo& object) {
+  std::shared_ptr<Body> held;
+  {
+    const std::lock_guard lock(mutex_);
+    if (const auto found = bodies_.find(id); found != bodies_.end()) held = found->second;
+  }
+  if (held) SHOAL_TRY(count_intact(*held));
+
+  Reclaimed replaced;
+  Status reserved;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = bodies_.find(id);
+    if (found != bodies_.end() && found->second->object == object) return found->second->chunks;
+    if (found != bodies_.end()) {
+      if (found->second->synced == found->second->object.chunks())
+        return Error(ErrorCode::kInvalid, name_of(id) + " is held already, complete and with other content");
+      forget(found, replaced);
+    }
+    reserved = reserve(id, object);
+  }
+  SHOAL_TRY(reclaim(replaced));
+  if (!reserved.ok()) return std::move(reserved).error().because_of_this("cannot reserve space for " + name_of(id));
+  return std::uint32_t{0};
+}
+
+Status Segments::reserve(AssignmentId id, const protocol::ObjectInfo& object) {
+  const std::uint64_t needed = extent_bytes(object);
+  if (!active_ || needed > active_->capacity - active_->used) SHOAL_TRY(begin_segment(needed));
+  if (!period_) SHOAL_TRY(begin_period());
+  auto body = std::make_shared<Body>();
+  body->object = object;
+  body->segment = active_;
+  body->period = period_;
+  body->offset = active_->used;
+  const Block header = seal_header({id, object}, period_->number, period_->key, {active_->number, active_->used});
+  SHOAL_TRY(active_->file->write(body->offset, header));
+  active_->used += needed;
+  ++active_->bodies;
+  ++period_->bodies;
+  bytes_ += object.sealed_bytes();
+  bodies_.insert_or_assign(id, std::move(body));
+  return {};
+}
+
+Status Segments::begin_segment(std::uint64_t needed) {
+  SHOAL_TRY_ASSIGN(const std::uint64_t free, files_.free_bytes(options_.folder));
+  std::uint64_t capacity = std::max(options_.segment_bytes / kBlock * kBlock, needed);
+  if (free < capacity + options_.headroom_bytes) capacity = needed;  // the last of the disk, body by body
+  if (free < capacity + options_.headroom_bytes)
+    return Error(ErrorCode::kExhausted, "the disk is full: " + options_.folder + " has " + std::to_string(free) + " bytes left, of which " +
+                                            std::to_string(options_.headroom_bytes) + " are kept free; make room");
+  auto segment = std::make_shared<Segment>();
+  segment->number = next_segment_++;
+  segment->capacity = capacity;
+  const std::string path = path_of(segment->number, kSegmentSuffix);
+  SHOAL_TRY_ASSIGN(segment->file, files_.create(path));
+  Status made = segment->file->allocate(0, capacity);
+  if (made.ok()) made = files_.sync_folder(options_.folder);
+  if (!made.ok()) {
+    segment->file.reset();
+    static_cast<void>(files_.remove(path));
+    return made;
+  }
+  const std::shared_ptr<Segment> filled = std::exchange(active_, std::move(segment));
+  if (filled && filled->bodies == 0) return files_.remove(path_of(filled->number, kSegmentSuffix));
+  return {};
+}
+
+Status Segments::begin_period() {
+  auto period = std::make_shared<Period>();
+  period->number = next_period_++;
+  SHOAL_TRY_ASSIGN(period->key, protocol::make_object_key());
+  SHOAL_TRY_ASSIGN(const auto file, files_.create(path_of(period->number, kKeySuffix)));
+  SHOAL_TRY(file->write(0, std::as_bytes(std::span(period->key))));
+  SHOAL_TRY(file->sync());
+  SHOAL_TRY(files_.sync_folder(options_.folder));
+  period_ = std::move(period);
+  return {};
+}
+
+Status Segments::write(AssignmentId id, std::uint32_t chunk, std::span<const std::byte> sealed) {
+  SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
+  {
+    const std::lock_guard lock(mutex_);
+    if (!body->counted || chunk != body->chunks || chunk >= body->object.chunks() || sealed.size() != body->object.sealed_bytes(chunk))
+      return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of " + name_of(id) + " is not the next one or has another size");
+  }
+  SHOAL_TRY(body->segment->file->write(body->at(chunk), sealed));
+  // Only whole pages: one that is written out while the next chunk still fills it would be written twice.
+  const std::uint64_t end = (chunk * kSealedChunk + sealed.size()) / kBlock * kBlock;
+  const bool last = chunk + 1 == body->object.chunks();
+  if (end > body->written_back && (last || end - body->written_back >= kWriteback)) {
+    body->segment->file->start_writeback(body->offset + kBlock + body->written_back, end - body->written_back);
+    body->written_back = end;
+  }
+  const std::lock_guard lock(mutex_);
+  body->chunks = chunk + 1;
+  return {};
+}
+
+Status Segments::sync(AssignmentId id) {
+  SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
+  std::uint32_t chunks = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    chunks = body->chunks;
+    if (body->synced == chunks && chunks > 0) return {};
+  }
+  Status synced = body->segment->group.run([&] { return body->segment->file->sync(); });
+  const std::lock_guard lock(mutex_);
+  if (!synced.ok()) {
+    lose_unsynced(*body->segment);
+    return std::move(synced).error().because_of_this("cannot make " + name_of(id) + " durable");
+  }
+  body->synced = std::max(body->synced, chunks);
+  return {};
+}
+
+// After a failed sync the kernel may have dropped any of the segment's unwritten pages, and would call the next sync a success.
+void Segments::lose_unsynced(const Segment& segment) {
+  Reclaimed left;  // not carried out: a disk that fails is not asked for more
+  for (auto body = bodies_.begin(); body != bodies_.end();) {
+    const auto next = std::next(body);
+    const Body& b = *body->second;
+    if (b.segment.get() == &segment && b.counted && (b.chunks > b.synced || b.synced == 0)) forget(body, left);
+    body = next;
+  }
+  if (active_.get() == &segment) active_.reset();
+}
+
+// ---- reading and releasing ----
+
+Result<std::shared_ptr<Body>> Segments::find(AssignmentId id) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = bodies_.find(id);
+  if (found == bodies_.end()) return Error(ErrorCode::kNotFound, name_of(id) + " is not held");
+  return found->second;
+}
+
+Status Segments::read(AssignmentId id, std::uint32_t chunk, std::vector<std::byte>& out) const {
+  SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
+  {
+    const std::lock_guard lock(mutex_);
+    if (chunk >= (body->counted ? body->chunks : body->object.chunks()))
+      return Error(ErrorCode::kNotFound, "chunk " + std::to_string(chunk) + " of " + name_of(id) + " is not held");
+  }
+  out.resize(body->object.sealed_bytes(chunk));
+  SHOAL_TRY_ASSIGN(const std::size_t bytes, body->segment->file->read(body->at(chunk), out));
+  if (bytes < out.size()) return Error(ErrorCode::kCorrupt, name_of(id) + " is cut off in " + path_of(body->segment->number, kSegmentSuffix));
+  return {};
+}
+
+Result<protocol::ObjectInfo> Segments::info(AssignmentId id) const {
+  SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
+  return body->object;
+}
+
+Status Segments::release(std::span<const AssignmentId> ids) {
+  Reclaimed reclaimed;
+  {
+    const std::lock_guard lock(mutex_);
+    const std::size_t before = bodies_.size();
+    for (AssignmentId id : ids)
+      if (const auto found = bodies_.find(id); found != bodies_.end()) forget(found, reclaimed);
+    // Bodies that come from here on belong to the next period, so that this one's key can go.
+    if (bodies_.size() < before) period_.reset();
+  }
+  return reclaim(reclaimed);
+}
+
+void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
+  Body& b = *body->second;
+  bytes_ -= b.object.sealed_bytes();
+  --b.segment->bodies;
+  if (--b.period->bodies == 0) {
+    reclaimed.unlinked.push_back(path_of(b.period->number, kKeySuffix));
+    if (period_ == b.period) period_.reset();
+  }
+  if (b.segment->bodies == 0 && b.segment != active_) {
+    reclaimed.unlinked.push_back(path_of(b.segment->number, kSegmentSuffix));
+    std::erase_if(reclaimed.punched, [&](const auto& other) { return other->segment == b.segment; });
+  } else {
+    reclaimed.punched.push_back(body->second);
+  }
+  bodies_.erase(body);
+}
+
+// Keys first: their going is what makes the bodies unreadable.
+Status Segments::reclaim(const Reclaimed& reclaimed) {
+  Status status;
+  for (const std::string& path : reclaimed.unlinked)
+    if (Status removed = files_.remove(path); !removed.ok()) status = removed;
+  for (const auto& body : reclaimed.punched) body->segment->file->punch(body->offset, extent_bytes(body->object));
+  return status;
+}
+
+std::vector<AssignmentId> Segments::held() const {
+  const std::lock_guard lock(mutex_);
+  std::vector<AssignmentId> ids;
+  ids.reserve(bodies_.size());
+  for (const auto& [id, body] : bodies_) ids.push_back(id);
+  return ids;
+}
+
+std::uint64_t Segments::bytes_held() const {
+  const std::lock_guard lock(mutex_);
+  return bytes_;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<BodyStore>> open_segments(FileSystem& files, SegmentOptions options) {
+  auto segments = std::make_unique<Segments>(files, std::move(options));
+  if (Status recovered = segments->recover(); !recovered.ok())
+    return std::move(recovered).error().because_of_this("cannot open the stored updates");
+  return std::unique_ptr<BodyStore>(std::move(segments));
+}
+
+}  // namespace shoal::coordinator

@@ -1,0 +1,242 @@
+#include "coordinator/service.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "protocol/safetensors.h"
+#include "protocol/wire.h"
+
+namespace shoal::coordinator {
+namespace {
+
+using protocol::Refusal;
+
+constexpr Duration kLongestWait = std::chrono::seconds(1);
+constexpr Duration kStorageInterval = std::chrono::seconds(1);
+constexpr Duration kDrainLimit = std::chrono::seconds(30);
+
+}  // namespace
+
+Result<std::unique_ptr<Service>> Service::start(ServiceOptions options, ServiceParts parts) {
+  SHOAL_TRY_ASSIGN(DurableMachine durable, DurableMachine::recover(parts.journal));
+  std::unique_ptr<Service> service(new Service(std::move(options), parts, std::move(durable)));
+  Service& s = *service;
+
+  // Bodies that no open assignment or pending update refers to are left from before a crash.
+  std::vector<AssignmentId> orphans;
+  for (AssignmentId id : parts.bodies.held())
+    if (!s.machine().needs_body(id)) orphans.push_back(id);
+  SHOAL_TRY(parts.bodies.release(orphans));
+  std::vector<ModelRef> refs;
+  for (const auto& [key, ref] : s.models()) refs.push_back(ref);
+  SHOAL_TRY(parts.models.keep_only(refs));
+
+  for (const JobSummary& job : s.machine().jobs()) s.next_job_ = std::max(s.next_job_, job.job.value + 1);
+  for (const action::Fold& fold : s.machine().open_folds()) s.carry_out(fold);
+  // Whoever was online before may be gone: each gets one session's time to come back.
+  for (DeviceId device : s.machine().online()) s.sessions_.open(device, {}, {}, s.now() + 3 * s.options_.heartbeat);
+  return service;
+}
+
+Service::Service(ServiceOptions options, ServiceParts parts, DurableMachine durable)
+    : options_(std::move(options)),
+      parts_(parts),
+      durable_(std::move(durable)),
+      updates_(parts.bodies),
+      started_at_(durable_.recovered_at() - (parts.clock.now() - Time{})),
+      intake_(parts.bodies, [this] { parts_.control.wake(); }),
+      folds_(updates_, parts.models, [this] { parts_.control.wake(); }) {}
+
+Service::~Service() = default;
+
+// Persisted time plus monotonic time: never backwards, whatever the wall clock does.
+Time Service::now() const { return started_at_ + (parts_.clock.now() - Time{}); }
+
+void Service::stop() {
+  stopping_ = true;
+  parts_.control.wake();
+}
+
+void Service::post(std::function<void(Service&)> call) {
+  {
+    const std::lock_guard lock(posted_mutex_);
+    posted_.push_back(std::move(call));
+  }
+  parts_.control.wake();
+}
+
+Status Service::serve() {
+  while (!stopping_) {
+    for (const protocol::Incoming& incoming : parts_.control.poll(until_next_deadline())) on_incoming(incoming);
+    take_results();
+    run_posted();
+    watch_time();
+    SHOAL_TRY(settle());
+  }
+  return drain();
+}
+
+Duration Service::until_next_deadline() const {
+  const Time next = std::min({machine().next_timer(), sessions_.next_loss(), now() + kLongestWait});
+  return std::max(Duration::zero(), next - now());
+}
+
+void Service::take_results() {
+  bool full = false;
+  for (IntakeResult& result : intake_.results()) {
+    const Offer& offer = result.offer;
+    tickets_.erase(offer.assignment);
+    if (Session* session = sessions_.find(offer.device)) session->bytes_up += offer.object.sealed_bytes();
+    if (result.error) {
+      full |= result.error->code() == ErrorCode::kExhausted;
+      parts_.log.warn("an upload could not be stored assignment=" + std::to_string(offer.assignment.value) + ": " +
+                      result.error->to_string());
+      if (Session* session = sessions_.find(offer.device))
+        refuse(session->peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kStorageInterval * 5);
+    } else if (result.refusal != Refusal::kNone) {
+      durable_.step(event::AssignmentFailed{offer.device, offer.assignment, result.refusal, {}}, now());
+    } else {
+      durable_.step(event::UpdateReceived{offer.device, offer.assignment, offer.facts}, now());
+    }
+  }
+  for (FoldDone& done : folds_.finished()) {
+    if (done.result.ok()) {
+      const FoldResult& result = done.result.value();
+      durable_.step_with_model(event::Committed{done.fold.job, done.fold.version, result.model.digest, result.norm}, now(),
+                               result.model);
+    } else if (done.result.error().code() == ErrorCode::kExhausted) {
+      full = true;
+      parts_.log.warn("a fold waits for disk space job=" + job_name(done.fold.job));
+    } else {
+      parts_.log.error("a fold failed job=" + job_name(done.fold.job) + ": " + done.result.error().to_string());
+      durable_.step(event::FoldFailed{done.fold.job, done.result.error().to_string()}, now());
+    }
+  }
+  if (full) watch_storage(true);
+}
+
+void Service::run_posted() {
+  std::vector<std::function<void(Service&)>> calls;
+  {
+    const std::lock_guard lock(posted_mutex_);
+    calls.swap(posted_);
+  }
+  for (auto& call : calls) call(*this);
+}
+
+void Service::watch_time() {
+  if (machine().next_timer() <= now()) durable_.step(event::Tick{}, now());
+  for (DeviceId device : sessions_.lost(now())) {
+    sessions_.close(device);
+    durable_.step(event::DeviceLost{device, false}, now());
+    parts_.log.info("lost device=" + std::to_string(device.value) + ": nothing heard for three heartbeats");
+    parts_.metrics.add("shoal_devices_lost_total");
+  }
+  if (now() >= next_storage_look_) watch_storage(false);
+}
+
+// Full as soon as a write failed or less than min_free_disk is left; has room again when twice that is free.
+void Service::watch_storage(bool full_seen) {
+  next_storage_look_ = now() + kStorageInterval;
+  const std::uint64_t free = parts_.free_disk_bytes();
+  const bool was_full = machine().storage_full();
+  const bool full = full_seen || free < options_.min_free_disk.count * (was_full ? 2 : 1);
+  parts_.metrics.set("shoal_disk_free_bytes", static_cast<double>(free));
+  parts_.metrics.set("shoal_storage_full", full ? 1 : 0);
+  if (full == was_full) return;
+  durable_.step(event::StorageChanged{full}, now());
+  if (full) {
+    parts_.log.error("the disk is full: nothing is assigned or accepted until there is room free_bytes=" + std::to_string(free));
+  } else {
+    parts_.log.info("the disk has room again free_bytes=" + std::to_string(free));
+    if (!folds_.busy())
+      for (const action::Fold& fold : machine().open_folds()) carry_out(fold);
+  }
+}
+
+// Makes the turn durable and carries it out. A full disk is waited for; any other journal error ends the service.
+Status Service::settle() {
+  if (!durable_.has_unwritten() && after_flush_.empty()) return {};
+  Result<Flushed> flushed = durable_.flush();
+  if (!flushed.ok()) {
+    if (flushed.error().code() != ErrorCode::kExhausted)
+      return std::move(flushed).error().because_of_this("the journal cannot be written");
+    if (!std::exchange(flush_failed_, true)) parts_.log.error("the journal waits for disk space: " + flushed.error().to_string());
+    if (!machine().storage_full()) watch_storage(true);
+    return {};
+  }
+  flush_failed_ = false;
+  for (const Action& action : flushed->actions) std::visit([this](const auto& a) { carry_out(a); }, action);
+  for (auto& call : std::exchange(after_flush_, {})) call();
+  if (!flushed->released.empty()) SHOAL_TRY(parts_.bodies.release(flushed->released));
+  if (flushed->models_changed) {
+    std::vector<ModelRef> refs;
+    for (const auto& [key, ref] : models()) refs.push_back(ref);
+    SHOAL_TRY(parts_.models.keep_only(refs));
+  }
+  return {};
+}
+
+Status Service::drain() {
+  parts_.log.info("draining: devices come back after the restart");
+  for (DeviceId device : sessions_.all())
+    if (const Session* session = sessions_.find(device); !session->peer.route.empty())
+      send(session->peer, protocol::message::Drain{reconnect_window()});
+  const Time limit = now() + kDrainLimit;
+  while (folds_.busy() && now() < limit) {
+    (void)parts_.control.poll(std::chrono::milliseconds(100));
+    take_results();
+    SHOAL_TRY(settle());
+  }
+  take_results();
+  return settle();
+}
+
+ServiceState Service::state() const { return {machine().online_devices(), machine().storage_full(), stopping_.load()}; }
+
+Duration Service::reconnect_window() const {
+  // A handshake costs about half a millisecond of this machine's processor; four devices' worth of room for each.
+  const Duration by_load = std::chrono::milliseconds(2) * static_cast<std::int64_t>(parts_.registry.size());
+  return std::max<Duration>(std::chrono::seconds(5), by_load);
+}
+
+// ---- administration ----
+
+JobId Service::next_job_id() { return JobId{next_job_++}; }
+
+Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, std::function<void()> done) {
+  SHOAL_TRY(check(spec));
+  if (machine().storage_full()) return Error(ErrorCode::kExhausted, "the coordinator's disk is full; make room and submit again");
+  durable_.step_with_model(event::JobSubmitted{id, spec}, now(), std::move(model));
+  after_flush_.push_back(std::move(done));
+  parts_.log.info("submitted job=" + spec.name + " id=" + std::to_string(id.value) + " policy=" +
+                  std::string(name_of(spec.policy)) + " rounds=" + std::to_string(spec.rounds));
+  return {};
+}
+
+Status Service::stop_job(JobId id) {
+  const auto job = machine().job(id);
+  if (!job) return Error(ErrorCode::kNotFound, "there is no job " + std::to_string(id.value));
+  durable_.step(event::JobStopRequested{id}, now());
+  return {};
+}
+
+Status Service::approve(DeviceId id) {
+  const DeviceRecord* record = parts_.registry.find(id);
+  if (record != nullptr && record->standing == Standing::kRevoked)
+    return Error(ErrorCode::kInvalid, "device " + std::to_string(id.value) + " was revoked; invite it again with a new key");
+  return parts_.registry.set_standing(id, Standing::kApproved);
+}
+
+Status Service::revoke(DeviceId id) {
+  SHOAL_TRY(parts_.registry.set_standing(id, Standing::kRevoked));
+  durable_.step(event::DeviceLost{id, true}, now());
+  if (const Session* session = sessions_.find(id)) {
+    refuse(session->peer, Refusal::kRevoked);
+    sessions_.close(id);
+  }
+  parts_.log.info("revoked device=" + std::to_string(id.value));
+  return {};
+}
+
+}  // namespace shoal::coordinator

@@ -1,0 +1,50 @@
+// Devices that are connected now: who, over which route, and until when they count as alive without a word.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <set>
+#include <vector>
+
+#include "base/ids.h"
+#include "base/time.h"
+#include "protocol/transport.h"
+
+namespace shoal::coordinator {
+
+struct Session {
+  DeviceId device;
+  protocol::Peer peer;
+  protocol::DeviceFacts facts;
+  Time alive_until{};
+  AssignmentId holds;            // work that the device said it has in hand
+  std::uint64_t bytes_up = 0;    // sealed bytes of its transfers in this session
+  std::uint64_t bytes_down = 0;
+};
+
+// Owner thread only.
+class Sessions {
+ public:
+  // The session of the device, made or taken over: a newer connection wins. Returns the peer that lost, if any.
+  std::optional<protocol::Peer> open(DeviceId device, const protocol::Peer& peer, const protocol::DeviceFacts& facts,
+                                     Time alive_until);
+  // nullptr when the device is not connected.
+  Session* find(DeviceId device);
+  const Session* find(DeviceId device) const;
+  void keep_alive(Session& session, Time until);
+  void close(DeviceId device);
+
+  // The earliest end of a session without a word; kNever when there is none.
+  Time next_loss() const { return by_time_.empty() ? kNever : by_time_.begin()->first; }
+  // Devices whose time ran out by `now`.
+  std::vector<DeviceId> lost(Time now) const;
+  std::vector<DeviceId> all() const;
+  std::size_t size() const { return sessions_.size(); }
+
+ private:
+  std::map<DeviceId, Session> sessions_;
+  std::set<std::pair<Time, DeviceId>> by_time_;
+};
+
+}  // namespace shoal::coordinator

@@ -1,0 +1,55 @@
+// Whole safetensors files: models as float32 arrays, and single tensors of other types for data sets.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "protocol/safetensors.h"
+
+namespace shoal::protocol {
+
+struct ModelFile {
+  TensorLayout layout;
+  std::vector<float> values;                    // layout.total() long
+  std::map<std::string, std::string> metadata;  // without kGroupsKey, which is in the layout
+};
+
+// kNotFound, kCorrupt or kInvalid, each naming the file.
+Result<ModelFile> read_model(const std::string& path);
+// Written beside `path`, synced and renamed: readers see the old file or the whole new one. `values` is layout.total() long (checked).
+Status write_model(const std::string& path, const TensorLayout& layout, std::span<const float> values,
+                   const std::map<std::string, std::string>& metadata);
+
+// A file that stays open, for reading tensors one by one. Reading is thread-safe.
+class SafetensorsFile {
+ public:
+  static Result<SafetensorsFile> open(const std::string& path);
+  ~SafetensorsFile();
+  SafetensorsFile(SafetensorsFile&& other) noexcept;
+  SafetensorsFile& operator=(SafetensorsFile&& other) noexcept;
+
+  const SafetensorsHeader& header() const { return header_; }
+  std::uint64_t file_size() const { return file_size_; }
+
+  // `tensor` is one of header(). Raw bytes, little endian; `out` is as long as the tensor.
+  Status read(const SafetensorsHeader::Tensor& tensor, std::span<std::byte> out) const;
+  // Any numeric type, converted to the nearest float32.
+  Result<std::vector<float>> read_floats(const SafetensorsHeader::Tensor& tensor) const;
+  // Integer and bool types only; kInvalid for floats and for values above 2^63 - 1.
+  Result<std::vector<std::int64_t>> read_integers(const SafetensorsHeader::Tensor& tensor) const;
+
+ private:
+  SafetensorsFile(int descriptor, std::string path, std::uint64_t file_size, SafetensorsHeader header);
+
+  int descriptor_ = -1;
+  std::string path_;
+  std::uint64_t file_size_ = 0;
+  SafetensorsHeader header_;
+};
+
+}  // namespace shoal::protocol

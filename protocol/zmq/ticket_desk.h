@@ -1,0 +1,61 @@
+// The tickets of a bulk server: issued by the service, shown at a handshake, taken up by one transfer.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "base/time.h"
+#include "protocol/transport.h"
+
+namespace shoal::protocol::zmq {
+
+// One object offered to one connection: a source for a download or a sink for an upload.
+struct Offer {
+  std::string user;  // the ticket's id
+  ObjectInfo object; // without its key, which a transport does not need
+  std::uint32_t first_chunk = 0;
+  std::shared_ptr<ChunkSource> source;
+  std::shared_ptr<ChunkSink> sink;
+
+  // Held while the bulk thread calls source or sink, so that withdrawing waits for the call to end.
+  std::mutex busy;
+  bool withdrawn = false;
+};
+
+// Thread-safe. A ticket goes from offered to admitted (a handshake showed it) to running (its first message came), each once.
+class TicketDesk {
+ public:
+  // `validity` from `now` to the handshake. The endpoint of the ticket is left empty.
+  Result<Ticket> issue(std::shared_ptr<Offer> offer, Time now, Duration validity);
+
+  // Handshake: true once for a valid user and secret.
+  bool admit(std::string_view user, std::string_view secret, Time now);
+  // First message of the admitted connection: its offer, null when there is none (any more).
+  std::shared_ptr<Offer> start(const std::string& user);
+  // The offer is gone from the desk: its transfer ended, or nobody shall use it.
+  std::shared_ptr<Offer> remove(const std::string& user);
+  // Removes what expired: offered tickets by their validity, admitted ones without a first message after `grace`.
+  void sweep(Time now, Duration grace);
+
+  bool empty() const;
+
+ private:
+  enum class Stage { kOffered, kAdmitted, kRunning };
+  struct Entry {
+    std::string secret;
+    std::shared_ptr<Offer> offer;
+    Stage stage = Stage::kOffered;
+    Time since;    // when the stage began
+    Time expires;  // of kOffered
+  };
+
+  mutable std::mutex mutex_;
+  std::map<std::string, Entry, std::less<>> entries_;
+};
+
+}  // namespace shoal::protocol::zmq

@@ -1,0 +1,29 @@
+#include "simulator/experiment.h"
+
+namespace shoal::simulator {
+namespace {
+
+Error invalid(std::string message) { return Error(ErrorCode::kInvalid, std::move(message)); }
+
+}  // namespace
+
+Status check(const ExperimentOptions& options) {
+  SHOAL_TRY(coordinator::check(options.job));
+  const bool real = options.training == TrainingKind::kTorch;
+  if (real && options.data.source.empty())
+    return invalid("training = \"torch\" needs data; set data.source, or choose training = \"synthetic\"");
+  if (!real && options.target_accuracy > 0)
+    return invalid("target_accuracy is never reached without real training; set training = \"torch\"");
+  if (real && options.target_accuracy > 0 && options.evaluate_every == 0)
+    return invalid("target_accuracy needs evaluations; set evaluate_every to 1 or more");
+  if (options.job.evaluation.every > 0 && options.training != TrainingKind::kNone && options.data.test_fraction == 0)
+    return invalid("job.evaluation.every needs examples to evaluate on; set data.test_fraction");
+  const AvailabilityOptions& availability = options.population.availability;
+  if (availability.online.mean > 0 && availability.offline.mean <= 0)
+    return invalid("population.availability.online ends, so population.availability.offline needs a mean as well");
+  if (options.data.source.empty() && options.population.devices == 0)
+    return invalid("population.devices must say how many devices there are, since there is no data that does");
+  return {};
+}
+
+}  // namespace shoal::simulator

@@ -1,0 +1,42 @@
+// One run from its options to its folder: the loop around the engine, with metrics, checkpoints and the picture at the end.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "base/digest.h"
+#include "base/result.h"
+#include "base/time.h"
+#include "simulator/experiment.h"
+#include "simulator/progress.h"
+#include "simulator/run_folder.h"
+
+namespace shoal::simulator {
+
+enum class RunEnd { kCompleted, kTargetReached, kInterrupted };
+
+struct RunSummary {
+  RunEnd end = RunEnd::kCompleted;
+  Version version = 0;
+  Digest digest;              // of the final model
+  double accuracy = 0;        // of the newest evaluation; 0 without one
+  Time at{};                  // virtual
+  Duration wall{};            // of this process
+  std::uint64_t events = 0;   // stepped through the coordinator's machine
+  Traffic traffic;
+  double utilisation = 0;     // of the fleet's compute
+};
+
+struct RunRequest {
+  ExperimentOptions options;
+  std::string plugin_folder;  // of the LibTorch trainer; empty: the usual places
+  bool resume = false;        // continue from the folder's checkpoint
+};
+
+// Blocks until the job ends, the target is reached, or `stop` turns true (then the folder keeps a checkpoint). Errors as make_world's;
+// kFailed when the job fails or cannot go on.
+Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock, Progress& progress,
+                                  const std::atomic<bool>& stop);
+
+}  // namespace shoal::simulator

@@ -1,0 +1,149 @@
+#include "client/training/model_description.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace shoal::client::training {
+namespace {
+
+const Shape kImage{1, 28, 28};
+
+std::uint64_t parameters(std::string_view name, const Shape& input, std::uint32_t classes) {
+  return layout_of(make_description(name, input, classes).value()).value().total();
+}
+
+TEST(Catalogue, has_the_published_sizes) {
+  EXPECT_EQ(parameters("logistic", kImage, 10), 7850u);
+  EXPECT_EQ(parameters("2nn", kImage, 10), 199210u);   // McMahan et al. 2017
+  EXPECT_EQ(parameters("cnn", kImage, 10), 1663370u);  // McMahan et al. 2017
+  EXPECT_EQ(parameters("resnet20-gn", {3, 32, 32}, 10), 272474u);  // 0.27 M (He et al. 2016), with 1x1 shortcuts
+  EXPECT_EQ(parameters("resnet8-gn", {3, 32, 32}, 10), 78042u);
+}
+
+TEST(Catalogue, adapts_to_other_shapes_and_classes) {
+  EXPECT_EQ(parameters("2nn", {4}, 3), 4 * 200 + 200 + 200 * 200 + 200 + 200 * 3 + 3u);
+  EXPECT_EQ(parameters("cnn", {3, 32, 32}, 62), 32 * 75 + 32 + 64 * 800 + 64 + 4096 * 512 + 512 + 512 * 62 + 62u);
+}
+
+TEST(Catalogue, survives_its_text) {
+  for (std::string_view name : catalogue_names()) {
+    const ModelDescription model = make_description(name, {3, 32, 32}, 7).value();
+    EXPECT_EQ(parse_description(to_text(model)).value(), model) << to_text(model);
+  }
+}
+
+TEST(Catalogue, names_what_there_is) {
+  const auto missing = make_description("vgg", kImage, 10);
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().code(), ErrorCode::kNotFound);
+  EXPECT_NE(missing.error().message().find("resnet8-gn"), std::string::npos);
+  EXPECT_FALSE(make_description("cnn", {784}, 10).ok());
+  EXPECT_FALSE(make_description("cnn", {1, 3, 3}, 10).ok());
+  EXPECT_FALSE(make_description("2nn", kImage, 1).ok());
+  EXPECT_FALSE(make_description("2nn", {}, 10).ok());
+}
+
+TEST(Layout, has_the_names_shapes_and_groups_of_a_state_dict) {
+  const TensorLayout cnn = layout_of(make_description("cnn", kImage, 10).value()).value();
+  const std::vector<TensorSpec> want{
+      {"conv1.weight", {32, 1, 5, 5}, "backbone"}, {"conv1.bias", {32}, "bias"}, {"conv2.weight", {64, 32, 5, 5}, "backbone"},
+      {"conv2.bias", {64}, "bias"},                {"fc1.weight", {512, 3136}, "backbone"}, {"fc1.bias", {512}, "bias"},
+      {"fc2.weight", {10, 512}, "head"},           {"fc2.bias", {10}, "head"}};
+  EXPECT_TRUE(std::ranges::equal(cnn.tensors(), want));
+
+  const TensorLayout resnet = layout_of(make_description("resnet8-gn", {3, 32, 32}, 10).value()).value();
+  const auto find = [&](std::string_view name) {
+    return *std::ranges::find(resnet.tensors(), name, &TensorSpec::name);
+  };
+  EXPECT_EQ(find("layer1.0.conv1.weight"), (TensorSpec{"layer1.0.conv1.weight", {16, 16, 3, 3}, "backbone"}));
+  EXPECT_EQ(find("layer2.0.downsample.0.weight"), (TensorSpec{"layer2.0.downsample.0.weight", {32, 16, 1, 1}, "backbone"}));
+  EXPECT_EQ(find("layer3.0.norm2.bias"), (TensorSpec{"layer3.0.norm2.bias", {64}, "norm"}));
+}
+
+TEST(Description, of_ones_own_needs_no_code) {
+  const ModelDescription model =
+      parse_description("shoal-model 1; name sensor; input 2 9 5; classes 3\n"
+                        "conv2d a out=4 kernel=3 stride=2 bias=0; relu\n# a remark\n"
+                        "maxpool kernel=2 stride=1; flatten; linear head out=3")
+          .value();
+  EXPECT_EQ(shapes_of(model).value(),
+            (std::vector<Shape>{{2, 9, 5}, {4, 4, 2}, {4, 4, 2}, {4, 3, 1}, {12}, {3}}));
+  EXPECT_EQ(layout_of(model).value().total(), 4 * 2 * 9 + 12 * 3 + 3u);
+}
+
+struct BadText {
+  const char* text;
+  const char* says;
+};
+
+TEST(Description, refuses_nonsense_and_says_where) {
+  const std::string head = "shoal-model 1;name m;input 1 8 8;classes 2;";
+  const std::vector<BadText> cases{
+      {"", "empty"},
+      {"shoal-model 2", "another version"},
+      {"shoal-model 1;input 4;classes 2;linear a out=2", "'name'"},
+      {"shoal-model 1;name m;input 4 4;classes 2;linear a out=2", "channels height width"},
+      {"shoal-model 1;name m;input 0;classes 2;linear a out=2", "extent of 0"},
+      {"shoal-model 1;name m;input 4;classes 2;linear a out=3", "3 values"},
+      {"shoal-model 1;name m;input 4;classes 2;linear a out=99999999", "impossible value"},
+      {"shoal-model 1;name m;input 4;classes 2;linear a out=-2", "impossible value"},
+      {"shoal-model 1;name m;input 4;classes 2;linear a kernel=2", "not one of its settings"},
+      {"shoal-model 1;name m;input 4;classes 2;linear out=2", "need a name"},
+      {"shoal-model 1;name m;input 4;classes 2;lstm a out=2", "no layer"},
+      {"shoal-model 1;name m;input 4;classes 2;linear", "need a name"},
+  };
+  for (const BadText& c : cases) {
+    const auto result = parse_description(c.text);
+    ASSERT_FALSE(result.ok()) << c.text;
+    EXPECT_EQ(result.error().code(), ErrorCode::kInvalid);
+    EXPECT_NE(result.error().to_string().find(c.says), std::string::npos) << result.error().to_string();
+  }
+  for (const char* layers : {"linear a out=2", "conv2d a out=2 kernel=9;flatten;linear b out=2", "conv2d a kernel=3",
+                             "maxpool kernel=0", "groupnorm a groups=2", "residual a out=6 groups=4", "globalaverage"})
+    EXPECT_FALSE(parse_description(head + layers).ok()) << layers;
+  EXPECT_FALSE(layout_of(parse_description(head + "flatten;linear a out=2;linear a out=2").value()).ok());
+}
+
+TEST(Initialise, draws_within_one_over_root_fan_in) {
+  const ModelDescription model = make_description("resnet8-gn", {3, 32, 32}, 10).value();
+  const TensorLayout layout = layout_of(model).value();
+  std::vector<float> values(layout.total(), 77.0f);
+  initialise(model, 5, values).value();
+  for (std::size_t t = 0; t < layout.tensors().size(); ++t) {
+    const TensorSpec& spec = layout.tensors()[t];
+    const auto part = std::span(values).subspan(layout.offset(t), layout.count(t));
+    if (spec.group == "norm") {
+      const float want = spec.name.ends_with("weight") ? 1.0f : 0.0f;
+      EXPECT_TRUE(std::ranges::all_of(part, [&](float v) { return v == want; })) << spec.name;
+      continue;
+    }
+    double fan_in = 64;  // of fc, for its bias too
+    if (spec.shape.size() == 4) fan_in = static_cast<double>(spec.shape[1] * spec.shape[2] * spec.shape[3]);
+    double largest = 0, square = 0;
+    for (float v : part) {
+      largest = std::max(largest, std::abs(double{v}));
+      square += double{v} * v;
+    }
+    const double bound = 1 / std::sqrt(fan_in);
+    EXPECT_LE(largest, bound) << spec.name;
+    if (part.size() > 200) {
+      EXPECT_GT(largest, 0.95 * bound) << spec.name;
+      EXPECT_NEAR(square / static_cast<double>(part.size()), bound * bound / 3, 0.15 * bound * bound / 3) << spec.name;
+    }
+  }
+}
+
+TEST(Initialise, gives_the_same_bits_for_a_seed_everywhere) {
+  const ModelDescription model = make_description("2nn", kImage, 10).value();
+  std::vector<float> a(199210), b(199210), c(199210);
+  initialise(model, 1, a).value();
+  initialise(model, 1, b).value();
+  initialise(model, 2, c).value();
+  EXPECT_EQ(a, b);
+  EXPECT_NE(a, c);
+}
+
+}  // namespace
+}  // namespace shoal::client::training
