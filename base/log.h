@@ -1,11 +1,23 @@
 // Log lines for people and machines: a level and one line of text. Programs decide where they go.
 #pragma once
 
+#include <array>
 #include <string_view>
+#include <utility>
+
+#include "base/options.h"
 
 namespace shoal {
 
 enum class LogLevel { kDebug, kInfo, kWarning, kError };
+
+inline EnumNames<LogLevel> enum_names(LogLevel) {
+  static constexpr std::array<std::pair<LogLevel, std::string_view>, 4> kNames{{{LogLevel::kDebug, "debug"},
+                                                                               {LogLevel::kInfo, "info"},
+                                                                               {LogLevel::kWarning, "warning"},
+                                                                               {LogLevel::kError, "error"}}};
+  return kNames;
+}
 
 // Thread-safe. Lines read "what happened key=value key=value".
 class Log {

@@ -91,6 +91,7 @@ std::optional<std::string> find_elsewhere(std::string_view name, const std::vect
 
 // "did you mean ...?", for a key that `siblings` does not have; `all` is the whole configuration.
 std::string suggestion(std::string_view key, const std::vector<Option>& siblings, const std::vector<Option>& all) {
+  if (const auto found = find_elsewhere(key, all, "")) return "did you mean \"" + *found + "\"?";
   const Option* nearest = nullptr;
   std::size_t best = std::max<std::size_t>(2, key.size() / 3) + 1;
   for (const Option& option : siblings) {
@@ -98,7 +99,6 @@ std::string suggestion(std::string_view key, const std::vector<Option>& siblings
     if (distance < best) best = distance, nearest = &option;
   }
   if (nearest != nullptr) return "did you mean \"" + nearest->name + "\"?";
-  if (const auto found = find_elsewhere(key, all, "")) return "did you mean \"" + *found + "\"?";
   std::string names;
   for (const Option& option : siblings) names += (names.empty() ? "" : ", ") + option.name;
   return siblings.empty() ? "there are no options here" : "the options here are " + names;

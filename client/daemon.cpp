@@ -47,7 +47,7 @@ void Daemon::Mailbox::wake_also(protocol::ControlChannel* channel) {
 
 Result<std::unique_ptr<Daemon>> Daemon::make(DaemonParts parts) {
   const std::string& folder = parts.enrolment.folder();
-  SHOAL_TRY_ASSIGN(UpdateBox box, UpdateBox::open(folder + "/updates", parts.log));
+  SHOAL_TRY_ASSIGN(UpdateBox box, UpdateBox::open(folder + "/updates", *parts.log));
   SHOAL_TRY_ASSIGN(ModelCache cache, ModelCache::open(folder + "/models", parts.options.cache_quota));
   return std::unique_ptr<Daemon>(new Daemon(std::move(parts), std::move(box), std::move(cache)));
 }
@@ -140,7 +140,7 @@ void Daemon::carry_out(const action::Connect& a) {
   }
   channel_ = std::move(*channel);
   mailbox_.wake_also(channel_.get());
-  parts_.log(LogLevel::kDebug, "connecting to " + endpoint);
+  parts_.log->debug("connecting to " + endpoint);
 }
 
 void Daemon::carry_out(const action::Disconnect&) { close_channel(); }
@@ -151,13 +151,13 @@ void Daemon::carry_out(const action::Send& a) {
 
 void Daemon::carry_out(const action::Enrolled&) {
   // Redeeming again with the same key succeeds, so a failure here costs nothing but a line.
-  if (Status kept = parts_.enrolment.complete(); !kept.ok()) parts_.log(LogLevel::kWarning, kept.error().to_string());
+  if (Status kept = parts_.enrolment.complete(); !kept.ok()) parts_.log->warn(kept.error().to_string());
 }
 
 void Daemon::carry_out(const action::CancelWork& a) { worker_->cancel(a.work); }
 
 void Daemon::carry_out(const action::Exit& a) { exit_ = a.refusal; }
 
-void Daemon::carry_out(const action::Log& a) { parts_.log(a.level, a.text); }
+void Daemon::carry_out(const action::Log& a) { parts_.log->write(a.level, a.text); }
 
 }  // namespace shoal::client

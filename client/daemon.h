@@ -31,7 +31,7 @@ struct DaemonParts {
   Dial dial;
   std::unique_ptr<protocol::BulkClient> bulk;
   const Clock* clock = nullptr;  // monotonic; outlives the daemon
-  LogSink log;
+  Log* log = nullptr;            // outlives the daemon
   std::string build;  // said to the coordinator
 };
 

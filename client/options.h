@@ -7,10 +7,10 @@
 #include <string_view>
 #include <utility>
 
+#include "base/log.h"
 #include "base/options.h"
 #include "base/units.h"
 #include "client/data/partition.h"
-#include "client/log.h"
 
 namespace shoal::client {
 

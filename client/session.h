@@ -19,9 +19,9 @@
 #include <variant>
 #include <vector>
 
+#include "base/log.h"
 #include "base/rng.h"
 #include "base/time.h"
-#include "client/log.h"
 #include "protocol/messages.h"
 
 namespace shoal::client {

@@ -112,7 +112,7 @@ class BodySource final : public protocol::ChunkSource {
 
 }  // namespace
 
-Result<UpdateBox> UpdateBox::open(std::string folder, const LogSink& log) {
+Result<UpdateBox> UpdateBox::open(std::string folder, Log& log) {
   SHOAL_TRY(make_folder(folder));
   UpdateBox box(std::move(folder));
   auto update = read_update(box.folder_);
@@ -121,14 +121,14 @@ Result<UpdateBox> UpdateBox::open(std::string folder, const LogSink& log) {
   } else if (update.error().code() != ErrorCode::kCorrupt && update.error().code() != ErrorCode::kNotFound) {
     return std::move(update).error();  // it may be whole; somebody has to look
   } else if (std::filesystem::exists(box.folder_ + "/" + std::string(kRecord))) {
-    log(LogLevel::kWarning, "the unsent update is dropped: " + update.error().to_string());
+    log.warn("the unsent update is dropped: " + update.error().to_string());
   }
   SHOAL_TRY(box.clear(log));
   return box;
 }
 
 // Removes every file of the folder that does not belong to the update that is held.
-Status UpdateBox::clear(const LogSink& log) {
+Status UpdateBox::clear(Log& log) {
   std::error_code error;
   std::vector<std::string> strays;
   for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
@@ -142,7 +142,7 @@ Status UpdateBox::clear(const LogSink& log) {
   std::stable_partition(strays.begin(), strays.end(), [](const std::string& name) { return name == kRecord; });
   for (const std::string& name : strays) {
     SHOAL_TRY(remove_durably(folder_, name));
-    log(LogLevel::kDebug, "removed the leftover " + name);
+    log.debug("removed the leftover " + name);
   }
   return {};
 }

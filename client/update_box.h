@@ -12,9 +12,9 @@
 #include <span>
 #include <string>
 
+#include "base/log.h"
 #include "base/result.h"
 #include "client/file.h"
-#include "client/log.h"
 #include "client/session.h"
 #include "protocol/transport.h"
 
@@ -24,7 +24,7 @@ namespace shoal::client {
 class UpdateBox {
  public:
   // Makes the folder if needed and takes up what a previous run left. What does not verify is dropped with a log line.
-  static Result<UpdateBox> open(std::string folder, const LogSink& log);
+  static Result<UpdateBox> open(std::string folder, Log& log);
 
   const std::optional<UnsentUpdate>& unsent() const { return unsent_; }
 
@@ -40,7 +40,7 @@ class UpdateBox {
 
  private:
   explicit UpdateBox(std::string folder) : folder_(std::move(folder)) {}
-  Status clear(const LogSink& log);
+  Status clear(Log& log);
 
   std::string folder_;
   std::optional<UnsentUpdate> unsent_;

@@ -195,7 +195,7 @@ Result<SessionEvent> Worker::carry_out(const action::Upload& a) {
 
 void Worker::drop(const action::DropUpdate& a) {
   if (Status dropped = parts_.box.drop(a.assignment); !dropped.ok())
-    parts_.log(LogLevel::kWarning, dropped.error().to_string());
+    parts_.log->warn(dropped.error().to_string());
 }
 
 }  // namespace shoal::client

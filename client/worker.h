@@ -25,7 +25,7 @@ namespace shoal::client {
 using Work = std::variant<action::FindModel, action::DownloadModel, action::Train, action::Evaluate, action::Seal,
                           action::Upload, action::DropUpdate>;
 
-// What the thread owns or uses. `data` and `clock` outlive it.
+// What the thread owns or uses. `data`, `clock` and `log` outlive it.
 struct WorkerParts {
   UpdateBox box;
   ModelCache cache;
@@ -35,7 +35,7 @@ struct WorkerParts {
   TrainerKind trainer = TrainerKind::kTorch;
   double throttle = 1;     // every step takes so many times longer
   Bytes memory_limit{0};   // 0: none
-  LogSink log;
+  Log* log = nullptr;
 };
 
 class Worker {

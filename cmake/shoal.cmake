@@ -4,7 +4,7 @@ add_library(shoal_options INTERFACE)
 target_compile_features(shoal_options INTERFACE cxx_std_20)
 target_include_directories(shoal_options INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_BINARY_DIR}/generated)
 target_compile_options(shoal_options INTERFACE -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion
-  -Wno-restrict -Wno-maybe-uninitialized -ffp-contract=off $<$<BOOL:${SHOAL_WERROR}>:-Werror>)
+  $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict> $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> -ffp-contract=off $<$<BOOL:${SHOAL_WERROR}>:-Werror>)
 if(SHOAL_SANITIZE)
   target_compile_options(shoal_options INTERFACE -fsanitize=${SHOAL_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(shoal_options INTERFACE -fsanitize=${SHOAL_SANITIZE})

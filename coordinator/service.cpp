@@ -13,6 +13,7 @@ using protocol::Refusal;
 
 constexpr Duration kLongestWait = std::chrono::seconds(1);
 constexpr Duration kStorageInterval = std::chrono::seconds(1);
+constexpr std::string_view kSubmissions = "submissions";
 constexpr Duration kDrainLimit = std::chrono::seconds(30);
 
 }  // namespace
@@ -72,7 +73,9 @@ Status Service::serve() {
     run_posted();
     watch_time();
     SHOAL_TRY(settle());
+    ready_ = !machine().storage_full() && !flush_failed_;
   }
+  ready_ = false;
   return drain();
 }
 
@@ -204,9 +207,23 @@ Duration Service::reconnect_window() const {
 
 JobId Service::next_job_id() { return JobId{next_job_++}; }
 
-Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, std::function<void()> done) {
+std::string Service::control_endpoint() const {
+  return options_.advertised_control.empty() ? parts_.control.endpoint() : options_.advertised_control;
+}
+
+Result<std::optional<JobId>> Service::submission(const std::string& token) {
+  SHOAL_TRY_ASSIGN(const auto row, parts_.journal.get(kSubmissions, token));
+  if (!row) return std::optional<JobId>();
+  const auto id = decode_state<JobId>(*row);
+  // The row is written before the job: without the job, nothing was submitted.
+  if (!id || !machine().job(*id)) return std::optional<JobId>();
+  return id;
+}
+
+Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token, std::function<void()> done) {
   SHOAL_TRY(check(spec));
   if (machine().storage_full()) return Error(ErrorCode::kExhausted, "the coordinator's disk is full; make room and submit again");
+  if (!token.empty()) SHOAL_TRY(parts_.journal.put(kSubmissions, token, encode_state(id)));
   durable_.step_with_model(event::JobSubmitted{id, spec}, now(), std::move(model));
   after_flush_.push_back(std::move(done));
   parts_.log.info("submitted job=" + spec.name + " id=" + std::to_string(id.value) + " policy=" +

@@ -64,6 +64,9 @@ class Service {
   Status serve();
   void stop();  // from any thread, and from signal handlers' self-pipe readers
 
+  // Serving, not draining, and with room on the disk. Any thread.
+  bool ready() const { return ready_; }
+
   // Runs `call` on the owner thread, within its next turn. Any thread. Calls posted after the end never run.
   void post(std::function<void(Service&)> call);
 
@@ -76,10 +79,15 @@ class Service {
   History& history() { return parts_.history; }
   std::int64_t unix_seconds() const { return parts_.unix_seconds(); }
   ServiceState state() const;
+  // What invitations say.
+  std::string control_endpoint() const;
 
   JobId next_job_id();  // each call another
-  // `model` is version 0, finished in the model store. Durable when `done` is called, in a later turn.
-  Status submit(JobId id, const JobSpec& spec, ModelRef model, std::function<void()> done);
+  // The job that was submitted with this token before.
+  Result<std::optional<JobId>> submission(const std::string& token);
+  // `model` is version 0, finished in the model store. Durable when `done` is called, at the turn's end. Submitting again with
+  // the same token (if not empty) finds this job.
+  Status submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token, std::function<void()> done);
   Status stop_job(JobId id);
   Status approve(DeviceId id);
   Status revoke(DeviceId id);
@@ -145,6 +153,7 @@ class Service {
   std::mutex posted_mutex_;
   std::vector<std::function<void(Service&)>> posted_;
   std::atomic<bool> stopping_ = false;
+  std::atomic<bool> ready_ = false;
 
   Intake intake_;      // their threads end before what they refer to
   FoldRunner folds_;

@@ -40,7 +40,7 @@ Status check(const BulkFrame& frame) {
       return size_between(kTagBytes + 1, kMaxBulkBodyBytes) ? Status() : corrupt("a chunk of " + std::to_string(frame.size) + " bytes");
     case BulkKind::kFailed:
       if (frame.index < static_cast<std::uint32_t>(BulkFailure::kGrammar) ||
-          frame.index > static_cast<std::uint32_t>(BulkFailure::kAbandoned))
+          frame.index > static_cast<std::uint32_t>(BulkFailure::kUnsealable))
         return corrupt("an unknown reason");
       return size_between(0, kMaxReasonBytes) ? Status() : corrupt("a reason that is too long");
   }

@@ -39,11 +39,12 @@ enum class BulkKind : std::uint8_t { kPut = 1, kAck = 2, kChunk = 3, kDone = 4, 
 
 // Why a transfer was ended by the other side. Values are permanent.
 enum class BulkFailure : std::uint8_t {
-  kGrammar = 1,    // a message out of order, or of the wrong size
-  kStalled = 2,    // nothing arrived for too long
-  kWithdrawn = 3,  // the ticket is not valid any more
-  kStorage = 4,    // the chunk could not be read or written there
-  kAbandoned = 5,  // the other side does not want it any more
+  kGrammar = 1,     // a message out of order, or of the wrong size
+  kStalled = 2,     // nothing arrived for too long
+  kWithdrawn = 3,   // the ticket is not valid any more
+  kStorage = 4,     // no room for the chunk
+  kAbandoned = 5,   // the other side cannot or does not want to go on
+  kUnsealable = 6,  // a chunk did not open with its key
 };
 
 struct BulkFrame {

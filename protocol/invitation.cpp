@@ -25,7 +25,8 @@ Status parse_one_key(const std::string& name, std::string_view text, std::array<
 Status check(const Invitation& invitation) {
   SHOAL_TRY(check_endpoint(invitation.endpoint));
   if (invitation.coordinator.empty() || one_line(invitation.coordinator, kMaxNameBytes) != invitation.coordinator)
-    return Error(ErrorCode::kInvalid, "'coordinator' is not a name of 1 to " + std::to_string(kMaxNameBytes) + " bytes");
+    return Error(ErrorCode::kInvalid,
+                 "'coordinator' is not a name of 1 to " + std::to_string(kMaxNameBytes) + " bytes");
   if (invitation.expires <= 0) return Error(ErrorCode::kInvalid, "'expires' is not a time after 1970, in seconds");
   return {};
 }
@@ -46,7 +47,8 @@ Result<Invitation> parse(std::string_view text) {
 
   const std::string& expires = values["expires"];
   const char* const last = expires.data() + expires.size();
-  if (const auto [end, error] = std::from_chars(expires.data(), last, invitation.expires); error != std::errc{} || end != last)
+  if (const auto [end, error] = std::from_chars(expires.data(), last, invitation.expires);
+      error != std::errc{} || end != last)
     return Error(ErrorCode::kInvalid, "'expires' is not a number of seconds");
   SHOAL_TRY(check(invitation));
   SHOAL_TRY_ASSIGN(const PublicKey expected, public_key_of(invitation.key.secret_key));
@@ -61,7 +63,9 @@ std::string format_invitation(const Invitation& invitation) {
   const Status within_limits = check(invitation);
   SHOAL_CHECK(within_limits.ok(), "an invitation is out of its limits: " + within_limits.error().to_string());
   std::string text = "# An invitation to a Shoal federation. It admits one device, once: shoal-client --join FILE\n";
-  const auto line = [&](std::string_view name, std::string_view value) { text.append(name).append(" = ").append(value) += '\n'; };
+  const auto line = [&](std::string_view name, std::string_view value) {
+    text.append(name).append(" = ").append(value) += '\n';
+  };
   line("shoal-invitation", kFormat);
   line("coordinator", invitation.coordinator);
   line("endpoint", invitation.endpoint);
@@ -74,10 +78,10 @@ std::string format_invitation(const Invitation& invitation) {
 
 Result<Invitation> parse_invitation(std::string_view text) {
   Result<Invitation> invitation = parse(text);
-  if (!invitation.ok())
-    return std::move(invitation).error().because_of_this(
-        "the invitation cannot be read, since it is damaged or was made for another release; ask for a new one");
-  return invitation;
+  if (invitation.ok()) return invitation;
+  return std::move(invitation)
+      .error()
+      .because_of_this("the invitation is damaged or was made for another release; ask for a new one");
 }
 
 }  // namespace shoal::protocol

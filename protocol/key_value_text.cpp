@@ -36,7 +36,8 @@ Result<std::map<std::string, std::string, std::less<>>> parse_key_value_text(std
     if (!values.emplace(name, trimmed(line.substr(equals + 1))).second) return refuse("repeats '" + name + "'");
   }
   for (std::string_view name : names)
-    if (!values.contains(name)) return Error(ErrorCode::kInvalid, "the line '" + std::string(name) + " = ...' is missing");
+    if (!values.contains(name))
+      return Error(ErrorCode::kInvalid, "the line '" + std::string(name) + " = ...' is missing");
   return values;
 }
 

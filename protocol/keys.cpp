@@ -57,7 +57,8 @@ std::string z85_encode(std::span<const std::uint8_t> bytes) {
 }
 
 Result<std::vector<std::uint8_t>> z85_decode(std::string_view text) {
-  if (text.size() % 5 != 0) return Error(ErrorCode::kInvalid, "Z85 text comes in groups of five characters; some are missing");
+  if (text.size() % 5 != 0)
+    return Error(ErrorCode::kInvalid, "Z85 text comes in groups of five characters; some are missing");
   std::vector<std::uint8_t> bytes;
   bytes.reserve(text.size() / 5 * 4);
   for (std::size_t group = 0; group < text.size(); group += 5) {

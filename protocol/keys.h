@@ -28,7 +28,8 @@ Result<std::vector<std::uint8_t>> z85_decode(std::string_view text);
 // 40 characters of Z85; public and secret keys alike.
 Result<PublicKey> parse_key(std::string_view text);
 
-// The file is made anew, mode 0600, and is durable on return. kInvalid if it exists already: a key is never overwritten.
+// The file is made anew, mode 0600, and is durable on return. kInvalid if it exists already: a key is never
+// overwritten.
 Status save_key_pair(const std::string& path, const KeyPair& keys);
 // kNotFound; kDenied when others may read the file; kCorrupt when it is not two keys that belong together.
 Result<KeyPair> load_key_pair(const std::string& path);

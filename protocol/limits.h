@@ -1,4 +1,4 @@
-// Every bound of the protocol: what a decoder accepts, a buffer holds and a sender may send. Checked against each other here.
+// Every bound of the protocol: what a decoder accepts, a buffer holds and a sender may send.
 #pragma once
 
 #include <chrono>
@@ -19,18 +19,19 @@ inline constexpr int kMaxControlNesting = 8;                // structs within st
 inline constexpr std::uint64_t kMaxTraversalWords = 2 * kMaxControlBytes / 8;
 
 // Text for people: the sender cuts it, the receiver refuses more.
-inline constexpr std::size_t kMaxNameBytes = 128;    // of a device, job or coordinator
-inline constexpr std::size_t kMaxBuildBytes = 128;   // of a program: version, hash, platform
-inline constexpr std::size_t kMaxReasonBytes = 1024; // why something failed or was refused
+inline constexpr std::size_t kMaxNameBytes = 128;     // of a device, job or coordinator
+inline constexpr std::size_t kMaxBuildBytes = 128;    // of a program: version, hash, platform
+inline constexpr std::size_t kMaxReasonBytes = 1024;  // why something failed or was refused
 
-inline constexpr std::size_t kMaxHostBytes = 253;    // the longest domain name
+inline constexpr std::size_t kMaxHostBytes = 253;                            // the longest domain name
 inline constexpr std::size_t kMaxEndpointBytes = 6 + kMaxHostBytes + 2 + 6;  // tcp://[HOST]:65535
-inline constexpr std::size_t kMaxTicketBytes = 128;  // user and secret of a ticket, each
+inline constexpr std::size_t kMaxTicketBytes = 128;                          // user and secret of a ticket, each
 inline constexpr std::size_t kMaxPlanBytes = 64;
 
 // ---- numbers ----
 
-inline constexpr std::uint64_t kMaxSamples = std::uint64_t{1} << 40;  // wider than any job's own limit, which names the refusal
+// Wider than any job's own limit, so that the job's refusal is the one that is given.
+inline constexpr std::uint64_t kMaxSamples = std::uint64_t{1} << 40;
 inline constexpr std::uint64_t kMaxSteps = std::uint64_t{1} << 40;
 inline constexpr std::uint64_t kMaxMemoryBudget = std::uint64_t{1} << 50;
 inline constexpr double kMaxUpdateBound = 1e6;
@@ -55,10 +56,10 @@ inline constexpr std::size_t kMaxKeyFileBytes = 1024;
 // ---- against each other ----
 
 static_assert(kMaxControlBytes % 8 == 0, "messages are counted in words");
-// The fullest message carries one endpoint, two ticket strings and a reason; everything else takes less than 2 KiB.
-static_assert(kMaxEndpointBytes + 2 * kMaxTicketBytes + kMaxReasonBytes + kMaxNameBytes + kMaxBuildBytes + kMaxPlanBytes + 2048 <=
-                  kMaxControlBytes,
-              "every message within its limits must fit");
+// As if one message carried every text there is; everything else takes less than 2 KiB.
+inline constexpr std::size_t kMaxTextBytes =
+    kMaxNameBytes + kMaxBuildBytes + kMaxReasonBytes + kMaxEndpointBytes + 2 * kMaxTicketBytes + kMaxPlanBytes;
+static_assert(kMaxTextBytes + 2048 <= kMaxControlBytes, "every message within its limits fits");
 static_assert(kMaxTraversalWords * 8 >= kMaxControlBytes, "a message at its limit can be read");
 static_assert(kMaxObjectBytes % kChunkBytes == 0 && kMaxChunks <= std::numeric_limits<std::uint32_t>::max(),
               "chunk indices are 32 bits, and the nonce of a chunk is its index");

@@ -82,7 +82,8 @@ class Checker {
 void check_object(Checker& c, const ObjectInfo& o) {
   c.require(o.bytes > 0, "object.bytes", "is zero");
   c.at_most("object.bytes", o.bytes, kMaxObjectBytes);
-  c.require(o.suite == CipherSuite::kAes256Gcm || o.suite == CipherSuite::kChaCha20Poly1305, "object.suite", "is unknown");
+  c.require(o.suite == CipherSuite::kAes256Gcm || o.suite == CipherSuite::kChaCha20Poly1305, "object.suite",
+            "is unknown");
 }
 
 void check_ticket(Checker& c, const Ticket& t) {
@@ -155,7 +156,9 @@ void check_one(Checker& c, const message::Revoke& m) { c.refusal(m.refusal); }
 void check_one(Checker& c, const message::Drain& m) { c.duration("reconnect_window", m.reconnect_window); }
 
 Duration clamped(Duration d) { return std::clamp(d, Duration::zero(), kMaxDuration); }
-double clamped(double value, double low, double high) { return std::isnan(value) ? high : std::clamp(value, low, high); }
+double clamped(double value, double low, double high) {
+  return std::isnan(value) ? high : std::clamp(value, low, high);
+}
 
 // Messages without such members fit as they are.
 template <class M>
@@ -211,7 +214,8 @@ Status check(const TrainingSpec& training) {
   visited.visit(ranges);
   SHOAL_TRY(ranges.status);
   if (training.plan.size() > kMaxPlanBytes || !is_one_line(training.plan))
-    return Error(ErrorCode::kInvalid, "training.plan is not one line of at most " + std::to_string(kMaxPlanBytes) + " bytes");
+    return Error(ErrorCode::kInvalid,
+                 "training.plan is not one line of at most " + std::to_string(kMaxPlanBytes) + " bytes");
   return {};
 }
 

@@ -9,7 +9,8 @@
 
 namespace shoal::protocol {
 
-// kCorrupt, naming the member that is out of its limits: not a number, too long, not UTF-8, outside a range, an unknown enum value.
+// kCorrupt, naming the member that is out of its limits: not a number, too long, not UTF-8, outside a range, an unknown
+// enum value.
 Status check(const DeviceMessage& message);
 Status check(const CoordinatorMessage& message);
 

@@ -26,8 +26,8 @@ struct DtypeInfo {
   std::size_t bytes;
 };
 constexpr DtypeInfo kDtypes[] = {
-    {Dtype::kBool, "BOOL", 1}, {Dtype::kU8, "U8", 1},   {Dtype::kI8, "I8", 1},   {Dtype::kU16, "U16", 2},
-    {Dtype::kI16, "I16", 2},   {Dtype::kU32, "U32", 4}, {Dtype::kI32, "I32", 4}, {Dtype::kU64, "U64", 8},
+    {Dtype::kBool, "BOOL", 1}, {Dtype::kU8, "U8", 1},   {Dtype::kI8, "I8", 1},     {Dtype::kU16, "U16", 2},
+    {Dtype::kI16, "I16", 2},   {Dtype::kU32, "U32", 4}, {Dtype::kI32, "I32", 4},   {Dtype::kU64, "U64", 8},
     {Dtype::kI64, "I64", 8},   {Dtype::kF16, "F16", 2}, {Dtype::kBF16, "BF16", 2}, {Dtype::kF32, "F32", 4},
     {Dtype::kF64, "F64", 8},
 };
@@ -43,13 +43,16 @@ Error corrupt(const std::string& tensor, const char* why) { return corrupt("tens
 
 // Shape, type and offsets of one tensor agree.
 Status check_size(const Tensor& tensor) {
-  if (tensor.name.empty() || tensor.name.size() > kMaxTensorNameBytes) return corrupt("a tensor's name is empty or too long");
+  if (tensor.name.empty() || tensor.name.size() > kMaxTensorNameBytes)
+    return corrupt("a tensor's name is empty or too long");
   if (tensor.shape.size() > kMaxTensorDimensions) return corrupt(tensor.name, "has too many dimensions");
   std::uint64_t bytes = size_of(tensor.dtype);
   for (std::uint64_t extent : tensor.shape)
-    if (__builtin_mul_overflow(bytes, extent, &bytes)) return corrupt(tensor.name, "has more elements than can be counted");
+    if (__builtin_mul_overflow(bytes, extent, &bytes))
+      return corrupt(tensor.name, "has more elements than can be counted");
   if (tensor.begin > tensor.end) return corrupt(tensor.name, "ends before it begins");
-  if (tensor.end - tensor.begin != bytes) return corrupt(tensor.name, "has a shape and offsets that contradict each other");
+  if (tensor.end - tensor.begin != bytes)
+    return corrupt(tensor.name, "has a shape and offsets that contradict each other");
   return {};
 }
 
@@ -61,8 +64,9 @@ Status check_cover(const std::vector<Tensor>& tensors, std::uint64_t data_bytes)
     if (tensor.begin > expected) return corrupt(tensor.name, "leaves a hole before it");
     expected = tensor.end;
   }
-  if (expected > data_bytes) return corrupt("the tensors need " + std::to_string(expected) + " bytes and the file holds " +
-                                            std::to_string(data_bytes) + "; it was cut short");
+  if (expected > data_bytes)
+    return corrupt("the tensors need " + std::to_string(expected) + " bytes and the file holds " +
+                   std::to_string(data_bytes) + "; it was cut short");
   if (expected < data_bytes) return corrupt(std::to_string(data_bytes - expected) + " bytes follow the last tensor");
   return {};
 }
@@ -176,15 +180,19 @@ Result<std::string> make_header(const TensorLayout& layout, const std::map<std::
   json += '}';
   for (std::size_t i = 0; i < layout.tensors().size(); ++i) {
     const TensorSpec& tensor = layout.tensors()[i];
-    if (tensor.name == kMetadataKey || tensor.name.size() > kMaxTensorNameBytes || tensor.shape.size() > kMaxTensorDimensions)
-      return Error(ErrorCode::kInvalid, "tensor '" + tensor.name + "' has a name or shape that safetensors cannot hold");
+    if (tensor.name == kMetadataKey || tensor.name.size() > kMaxTensorNameBytes ||
+        tensor.shape.size() > kMaxTensorDimensions)
+      return Error(ErrorCode::kInvalid,
+                   "tensor '" + tensor.name + "' has a name or shape that safetensors cannot hold");
     const std::uint64_t begin = layout.offset(i) * sizeof(float);
-    json += ',' + json_text(tensor.name).value() + ":{\"dtype\":\"F32\",\"shape\":" + nlohmann::json(tensor.shape).dump() +
-            ",\"data_offsets\":[" + std::to_string(begin) + ',' + std::to_string(begin + layout.count(i) * sizeof(float)) + "]}";
+    json += ',' + json_text(tensor.name).value() +
+            ":{\"dtype\":\"F32\",\"shape\":" + nlohmann::json(tensor.shape).dump() + ",\"data_offsets\":[" +
+            std::to_string(begin) + ',' + std::to_string(begin + layout.count(i) * sizeof(float)) + "]}";
   }
   json += '}';
   json.resize((json.size() + 7) / 8 * 8, ' ');
-  if (json.size() > kMaxSafetensorsHeaderBytes) return Error(ErrorCode::kInvalid, "the model's header would be too long");
+  if (json.size() > kMaxSafetensorsHeaderBytes)
+    return Error(ErrorCode::kInvalid, "the model's header would be too long");
 
   std::uint64_t length = json.size();
   std::string header(reinterpret_cast<const char*>(&length), kLengthBytes);

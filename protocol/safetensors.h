@@ -1,8 +1,9 @@
 // Safetensors headers: the public layout of a file of named tensors, and how a model's layout is kept in it.
 //
 //   file   := length header data        length: u64 little endian, bytes of header (with its padding)
-//   header := JSON object, padded with spaces so that data begins at a multiple of 8
-//             {"__metadata__": {name: text, ...}, NAME: {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, ...}
+//   header := JSON object, padded with spaces so that data begins at a multiple of 8:
+//             {"__metadata__": {name: text, ...},
+//              NAME: {"dtype": "F32", "shape": [..], "data_offsets": [begin, end]}, ...}
 //   data   := the tensors, one after the other, without holes or overlaps; offsets count from the start of data
 #pragma once
 
@@ -43,17 +44,18 @@ struct SafetensorsHeader {
 // kMaxSafetensorsHeaderBytes.
 Result<std::uint64_t> header_bytes(std::span<const std::byte> first_8, std::uint64_t file_size);
 
-// `bytes` begins the file and holds the whole header (more is ignored). kCorrupt with what is wrong: JSON, types, repeated names,
-// offsets that overlap, leave holes, overflow, contradict shapes or do not end with the file.
+// `bytes` begins the file and holds the whole header (more is ignored). kCorrupt with what is wrong: JSON, types,
+// repeated names, offsets that overlap, leave holes, overflow, contradict shapes or do not end with the file.
 Result<SafetensorsHeader> parse_header(std::span<const std::byte> bytes, std::uint64_t file_size);
 
-// Everything before data, for a float32 model: length, JSON and padding. The same arguments give the same bytes. The groups of
-// `layout` go to metadata under kGroupsKey. kInvalid when a name is not UTF-8 or the header would exceed its limit.
+// Everything before data, for a float32 model: length, JSON and padding. The same arguments give the same bytes. The
+// groups of `layout` go to metadata under kGroupsKey. kInvalid when a name is not UTF-8 or the header would exceed its
+// limit.
 inline constexpr std::string_view kGroupsKey = "shoal.groups";
 Result<std::string> make_header(const TensorLayout& layout, const std::map<std::string, std::string>& metadata);
 
-// The layout of a float32 model. Without groups in the metadata (a file from elsewhere) the last matrix `X.weight` and its
-// `X.bias` are the head, and the rest is backbone. kInvalid when a tensor is not float32 or a group is unknown.
+// The layout of a float32 model. Without groups in the metadata (a file from elsewhere) the last matrix `X.weight` and
+// its `X.bias` are the head, and the rest is backbone. kInvalid when a tensor is not float32 or a group is unknown.
 Result<TensorLayout> layout_of(const SafetensorsHeader& header);
 
 }  // namespace shoal::protocol

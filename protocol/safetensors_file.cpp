@@ -80,14 +80,12 @@ bool visit_integer(Dtype dtype, Visit visit) {
 
 std::vector<float> to_floats(Dtype dtype, std::span<const std::byte> raw) {
   std::vector<float> out;
-  const bool integer = visit_integer(dtype, [&](auto type) {
-    convert_all<decltype(type)>(raw, out, [](auto v) { return static_cast<float>(v); });
-  });
-  if (integer) return out;
+  const auto cast = [](auto value) { return static_cast<float>(value); };
+  if (visit_integer(dtype, [&](auto type) { convert_all<decltype(type)>(raw, out, cast); })) return out;
   if (dtype == Dtype::kF16) convert_all<std::uint16_t>(raw, out, from_half);
   if (dtype == Dtype::kBF16) convert_all<std::uint16_t>(raw, out, from_bfloat);
-  if (dtype == Dtype::kF32) convert_all<float>(raw, out, [](float v) { return v; });
-  if (dtype == Dtype::kF64) convert_all<double>(raw, out, [](double v) { return static_cast<float>(v); });
+  if (dtype == Dtype::kF32) convert_all<float>(raw, out, cast);
+  if (dtype == Dtype::kF64) convert_all<double>(raw, out, cast);
   return out;
 }
 
@@ -167,7 +165,8 @@ Result<std::vector<std::int64_t>> SafetensorsFile::read_integers(const Safetenso
     });
   });
   const std::string where = "tensor '" + tensor.name + "' of " + path_;
-  if (!integer) return Error(ErrorCode::kInvalid, where + " is " + std::string(name_of(tensor.dtype)) + ", not an integer type");
+  if (!integer)
+    return Error(ErrorCode::kInvalid, where + " is " + std::string(name_of(tensor.dtype)) + ", not an integer type");
   if (!fits) return Error(ErrorCode::kInvalid, where + " holds a value above 2^63 - 1");
   return out;
 }

@@ -21,7 +21,8 @@ struct ModelFile {
 
 // kNotFound, kCorrupt or kInvalid, each naming the file.
 Result<ModelFile> read_model(const std::string& path);
-// Written beside `path`, synced and renamed: readers see the old file or the whole new one. `values` is layout.total() long (checked).
+// Written beside `path`, synced and renamed: readers see the old file or the whole new one. `values` is layout.total()
+// long (checked).
 Status write_model(const std::string& path, const TensorLayout& layout, std::span<const float> values,
                    const std::map<std::string, std::string>& metadata);
 

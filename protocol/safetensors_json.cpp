@@ -17,7 +17,8 @@ enum class Place { kStart, kTop, kMetadata, kTensor, kShape, kOffsets, kEnd };
 // What the value that comes next belongs to, inside a tensor.
 enum class Member { kNone, kDtype, kShape, kOffsets };
 
-// Each function returns false to stop, after fail() said why. Called by nlohmann's parser, hence the names and signatures.
+// Each function returns false to stop, after fail() said why. Called by nlohmann's parser, hence the names and
+// signatures.
 class HeaderReader {
  public:
   bool null() { return fail("null has no meaning here"); }
@@ -42,7 +43,8 @@ class HeaderReader {
 
   bool string(std::string& value) {
     if (place_ == Place::kMetadata) {
-      if (!header_.metadata.emplace(std::move(metadata_name_), std::move(value)).second) return fail("metadata repeats a name");
+      if (!header_.metadata.emplace(std::move(metadata_name_), std::move(value)).second)
+        return fail("metadata repeats a name");
       return true;
     }
     if (place_ != Place::kTensor || member_ != Member::kDtype) return fail("text has no meaning here");
@@ -135,10 +137,10 @@ class HeaderReader {
   Place place_ = Place::kStart;
   bool in_metadata_ = false, seen_metadata_ = false;
   std::string metadata_name_;
-  Tensor tensor_;                    // being read
-  Member member_ = Member::kNone;    // whose value comes next
-  unsigned seen_ = 0;                // bits of the members that tensor_ has
-  int offsets_ = 0;                  // numbers of data_offsets that were read
+  Tensor tensor_;                  // being read
+  Member member_ = Member::kNone;  // whose value comes next
+  unsigned seen_ = 0;              // bits of the members that tensor_ has
+  int offsets_ = 0;                // numbers of data_offsets that were read
 };
 
 }  // namespace

@@ -12,8 +12,8 @@ namespace shoal::protocol {
 // "F32" and its kin; nullopt for types that are not supported (8-bit floats and below).
 std::optional<Dtype> dtype_from_name(std::string_view name);
 
-// Tensors in the order of the text, and metadata. kCorrupt unless every tensor has exactly dtype, shape and data_offsets.
-// What the numbers mean is not checked here.
+// Tensors in the order of the text, and metadata. kCorrupt unless every tensor has exactly dtype, shape and
+// data_offsets. What the numbers mean is not checked here.
 Result<SafetensorsHeader> parse_safetensors_json(std::string_view json);
 
 }  // namespace shoal::protocol

@@ -14,8 +14,8 @@
 namespace shoal::protocol {
 namespace {
 
-// Each struct has a put() and a get(), side by side. get() trusts nothing but the types: check() follows. A wrong length of a
-// fixed-size field throws, as Cap'n Proto's own checks do; decode() catches.
+// Each struct has a put() and a get(), side by side. get() trusts nothing but the types: check() follows. A wrong
+// length of a fixed-size field throws, as Cap'n Proto's own checks do; decode() catches.
 
 template <std::size_t N>
 kj::ArrayPtr<const kj::byte> data(const std::array<std::uint8_t, N>& bytes) {
@@ -37,7 +37,9 @@ void put(const DeviceFacts& f, schema::DeviceFacts::Builder b) {
   b.setTestSamples(f.test_samples);
   b.setMemoryBudget(f.memory_budget);
 }
-DeviceFacts get(schema::DeviceFacts::Reader r) { return {r.getTrainSamples(), r.getTestSamples(), r.getMemoryBudget()}; }
+DeviceFacts get(schema::DeviceFacts::Reader r) {
+  return {r.getTrainSamples(), r.getTestSamples(), r.getMemoryBudget()};
+}
 
 void put(const UpdateFacts& f, schema::UpdateFacts::Builder b) {
   b.setDigest(data(f.digest.bytes));
@@ -269,7 +271,9 @@ void put(const message::Revoke& m, schema::CoordinatorMessage::Builder root) {
 }
 message::Revoke get(schema::Revoke::Reader r) { return {{r.getAssignment()}, Refusal{r.getRefusal()}}; }
 
-void put(const message::Drain& m, schema::CoordinatorMessage::Builder root) { root.setDrain(m.reconnect_window.count()); }
+void put(const message::Drain& m, schema::CoordinatorMessage::Builder root) {
+  root.setDrain(m.reconnect_window.count());
+}
 
 CoordinatorMessage get(schema::CoordinatorMessage::Reader r) {
   switch (r.which()) {
@@ -336,7 +340,9 @@ Result<Message> decode_as(std::span<const std::byte> input) {
 }  // namespace
 
 std::vector<std::byte> encode(const DeviceMessage& message) { return encode_as<schema::DeviceMessage>(message); }
-std::vector<std::byte> encode(const CoordinatorMessage& message) { return encode_as<schema::CoordinatorMessage>(message); }
+std::vector<std::byte> encode(const CoordinatorMessage& message) {
+  return encode_as<schema::CoordinatorMessage>(message);
+}
 
 Result<DeviceMessage> decode_device(std::span<const std::byte> bytes) {
   return decode_as<schema::DeviceMessage, DeviceMessage>(bytes);

@@ -10,13 +10,13 @@
 
 namespace shoal::protocol {
 
-// At most kMaxControlBytes. Text for people is cut to its limit and cleaned, durations and losses are clamped (see fit() in
-// message_limits.h); any other value out of its limits is a bug of the caller.
+// At most kMaxControlBytes. Text for people is cut to its limit and cleaned, durations and losses are clamped (see
+// fit() in message_limits.h); any other value out of its limits is a bug of the caller.
 std::vector<std::byte> encode(const DeviceMessage& message);
 std::vector<std::byte> encode(const CoordinatorMessage& message);
 
-// From untrusted bytes, of any alignment. kCorrupt unless they are exactly one message with every value in its limits; the
-// peer is then told Refusal::kMalformed.
+// From untrusted bytes, of any alignment. kCorrupt unless they are exactly one message with every value in its limits;
+// the peer is then told Refusal::kMalformed.
 Result<DeviceMessage> decode_device(std::span<const std::byte> bytes);
 Result<CoordinatorMessage> decode_coordinator(std::span<const std::byte> bytes);
 

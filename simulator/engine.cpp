@@ -138,6 +138,7 @@ Status Engine::finish_record() {
   SHOAL_TRY_ASSIGN(record_.test, learning_.test_result());
   record_.round = rounds_;
   record_.at = now_;
+  record_.total = total_;
   const RoundRecord done = std::exchange(record_, {});
   record_ready_ = false;
   return observer_.on_round(done);

@@ -24,6 +24,7 @@ struct RoundRecord {
   Version version = 0;
   Time at{};                // virtual
   Traffic bytes;            // since the record before
+  Traffic total;            // since the beginning
   double steps = 0;         // local steps made since the record before, wasted ones included
   std::uint32_t received = 0, failed = 0, outstanding = 0;
   std::map<protocol::Refusal, std::uint32_t> refused;

@@ -39,13 +39,13 @@ void Progress::say(std::string_view line) {
   std::fflush(out_);
 }
 
-void Progress::show(const RoundRecord& record, const Traffic& total, Duration wall) {
+void Progress::show(const RoundRecord& record, Duration wall) {
   if (record.test && record.test->samples > 0)
     accuracy_ = static_cast<double>(record.test->correct) / static_cast<double>(record.test->samples);
   const std::string count = std::to_string(record.version) + "/" + std::to_string(rounds_);
   std::string facts = "round " + count + "  " + human_duration(record.at.time_since_epoch()) + " virtual";
   if (accuracy_) facts += "  accuracy " + percent(*accuracy_);
-  facts += "  up " + human_bytes(total.up) + "  down " + human_bytes(total.down);
+  facts += "  up " + human_bytes(record.total.up) + "  down " + human_bytes(record.total.down);
   const bool last = record.version >= rounds_;
   if (options_.terminal) {
     line_ = bar(record.version) + "  " + facts;

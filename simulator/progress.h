@@ -26,8 +26,8 @@ class Progress {
 
   // A line of its own; the bar, if any, is redrawn below it.
   void say(std::string_view line);
-  // `total` since the run began. On a terminal the bar is drawn at most ten times a second of `wall`.
-  void show(const RoundRecord& record, const Traffic& total, Duration wall);
+  // On a terminal the bar is drawn at most ten times a second of `wall`.
+  void show(const RoundRecord& record, Duration wall);
   // Leaves the last state of the bar standing.
   void finish();
 

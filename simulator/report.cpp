@@ -36,7 +36,7 @@ double largest(std::span<const RunHistory> runs, double (*of)(const HistoryPoint
 }
 
 double rounds_of(const HistoryPoint& p) { return static_cast<double>(p.version); }
-double seconds_of(const HistoryPoint& p) { return p.virtual_seconds; }
+double seconds_of(const HistoryPoint& p) { return p.seconds; }
 double bytes_of(const HistoryPoint& p) { return p.bytes_up + p.bytes_down; }
 
 std::vector<Series> curves(std::span<const RunHistory> runs, double (*x)(const HistoryPoint&), const Value& y) {
@@ -55,10 +55,10 @@ std::vector<Series> curves(std::span<const RunHistory> runs, double (*x)(const H
 
 // The same quantity against rounds, virtual time and bytes.
 std::string row_of_charts(std::span<const RunHistory> runs, const std::string& title, const Axis& y, const Value& value) {
-  const Axis time = time_axis("virtual time", largest(runs, seconds_of));
+  const Axis time = time_axis("time", largest(runs, seconds_of));
   const Axis bytes = bytes_axis("data moved, both ways", largest(runs, bytes_of));
   return to_html({title + " by rounds", {"rounds", 1}, y, curves(runs, rounds_of, value)}) +
-         to_html({title + " by virtual time", time, y, curves(runs, seconds_of, value)}) +
+         to_html({title + " by time", time, y, curves(runs, seconds_of, value)}) +
          to_html({title + " by data moved", bytes, y, curves(runs, bytes_of, value)});
 }
 
@@ -106,7 +106,7 @@ std::vector<Final> finals(const RunHistory& run) {
   figures.push_back({"best accuracy", percent(best)});
   figures.push_back({"final loss", format("%.4f", loss.value_or(last.train_loss))});
   figures.push_back({"rounds", std::to_string(last.version)});
-  figures.push_back({"virtual time", human_duration(from_seconds(last.virtual_seconds))});
+  figures.push_back({"time", human_duration(from_seconds(last.seconds))});
   figures.push_back({"sent up", human_bytes(static_cast<std::uint64_t>(last.bytes_up))});
   figures.push_back({"sent down", human_bytes(static_cast<std::uint64_t>(last.bytes_down))});
   figures.push_back({"updates folded", std::to_string(received)});

@@ -102,7 +102,7 @@ Status Run::on_round(const RoundRecord& record) {
     accuracy_ = static_cast<double>(record.test->correct) / static_cast<double>(record.test->samples);
   target_reached_ = options_.target_accuracy > 0 && record.test && accuracy_ >= options_.target_accuracy;
   due_ = options_.checkpoint_every > 0 && record.version % options_.checkpoint_every == 0;
-  progress_.show(record, engine_.total(), wall());
+  progress_.show(record, wall());
   return {};
 }
 

@@ -76,7 +76,7 @@ std::string to_json(const RoundRecord& record) {
   JsonLine line;
   line.add("round", record.round).add("version", record.version);
   line.add("virtual_seconds", to_seconds(record.at.time_since_epoch()));
-  line.add("bytes_up", record.bytes.up).add("bytes_down", record.bytes.down).add("steps", record.steps);
+  line.add("bytes_up", record.total.up).add("bytes_down", record.total.down).add("steps", record.steps);
   if (record.test && record.test->samples > 0) {
     line.add("accuracy", accuracy(*record.test));
     line.add("loss", record.test->loss_sum / static_cast<double>(record.test->samples));

@@ -54,12 +54,12 @@ std::optional<double> maybe(const nlohmann::json& line, const char* key) {
   return found == line.end() || !found->is_number() ? std::nullopt : std::optional(found->get<double>());
 }
 
-HistoryPoint point_of(const nlohmann::json& line, const HistoryPoint& before) {
+HistoryPoint point_of(const nlohmann::json& line) {
   HistoryPoint point;
   point.version = line.at("version").get<std::uint64_t>();
-  point.virtual_seconds = maybe(line, "virtual_seconds").value_or(0);
-  point.bytes_up = before.bytes_up + maybe(line, "bytes_up").value_or(0);
-  point.bytes_down = before.bytes_down + maybe(line, "bytes_down").value_or(0);
+  point.seconds = maybe(line, "virtual_seconds").value_or(maybe(line, "seconds").value_or(0));
+  point.bytes_up = maybe(line, "bytes_up").value_or(0);
+  point.bytes_down = maybe(line, "bytes_down").value_or(0);
   point.accuracy = maybe(line, "accuracy");
   point.loss = maybe(line, "loss");
   point.train_loss = maybe(line, "train_loss").value_or(0);
@@ -88,7 +88,7 @@ Result<RunHistory> read_history(const std::string& folder) {
     // The library's exceptions stop here.
     try {
       const nlohmann::json line = nlohmann::json::parse(text);
-      run.points.push_back(point_of(line, run.points.empty() ? HistoryPoint{} : run.points.back()));
+      run.points.push_back(point_of(line));
       run.digest = line.value("digest", std::string());
     } catch (const nlohmann::json::exception& e) {
       return Error(ErrorCode::kCorrupt, metrics + " line " + std::to_string(number) + " is not a line of metrics: " + e.what());

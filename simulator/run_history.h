@@ -11,10 +11,10 @@
 
 namespace shoal::simulator {
 
-// One line of metrics.jsonl; bytes are summed up from the beginning.
+// One line of metrics.jsonl. A live job's export has `seconds` for `virtual_seconds`; bytes count from the beginning.
 struct HistoryPoint {
   std::uint64_t version = 0;
-  double virtual_seconds = 0;
+  double seconds = 0;
   double bytes_up = 0, bytes_down = 0;
   std::optional<double> accuracy, loss;  // central test set
   double train_loss = 0;

@@ -220,7 +220,7 @@ Result<ModelDescription> parse_description(std::string_view text) {
   bool versioned = false;
   for (std::string_view line : split(text, "\n;")) {
     line.remove_prefix(std::min(line.find_first_not_of(" \t\r"), line.size()));
-    if (line.empty()) continue;
+    if (line.empty() || line[0] == '#') continue;
     if (!versioned) {
       if (split(line, " \t\r") != std::vector<std::string_view>{"shoal-model", "1"})
         return bad_line(line, "want 'shoal-model 1'; another version needs another Shoal");

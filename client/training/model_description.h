@@ -10,8 +10,8 @@
 //   ...
 //   linear fc2 out=10
 //
-// Lines end in '\n' or ';'. Settings left out have the defaults of Layer. In a safetensors file the text is the metadata
-// value named kModelMetadataKey.
+// Lines end in '\n' or ';'; one that begins with '#' is a remark. Settings left out have the defaults of Layer. In a
+// safetensors file the text is the metadata value named kModelMetadataKey.
 #pragma once
 
 #include <cstdint>

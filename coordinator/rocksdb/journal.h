@@ -16,7 +16,7 @@
 #include <memory>
 #include <string>
 
-#include "coordinator/store.h"
+#include "coordinator/rocksdb/store.h"
 
 namespace rocksdb {
 class Env;
@@ -25,21 +25,20 @@ class Env;
 namespace shoal::coordinator {
 
 struct JournalOptions {
-  std::string folder;                    // of RocksDB alone
-  bool archive_events = false;           // keep events after commits
-  std::uint64_t archive_limit = 1'000'000;  // of them, at least; at most twice as many
-  rocksdb::Env* env = nullptr;           // nullptr is the operating system's. Not owned
+  std::string folder;                       // of RocksDB alone
+  std::string build;                        // as in StoreOptions, with the next three
+  bool discard_open_rounds = false;
+  bool archive_events = false;
+  std::uint64_t archive_limit = 1'000'000;
+  rocksdb::Env* env = nullptr;              // nullptr is the operating system's. Not owned
 };
 
-// Memory: about 24 MB at most, two background threads that serve all journals of the process. After an error (a full disk) the
-// database is closed, and opened again by the next call.
-Result<std::unique_ptr<Journal>> open_journal(const JournalOptions& options);
-
-// The way past a state that this build cannot read: events, snapshot and archive go; models and tables stay.
-Status discard_state(const JournalOptions& options);
+// Memory: about 24 MB at most, and two background threads that serve all databases of the process. After an error (a full disk)
+// the database is closed, and opened again by the next call.
+Result<std::unique_ptr<Journal>> open_journal(JournalOptions options);
 
 // See read_archive() in store.h.
-Status visit_archive(const JournalOptions& options, const std::function<Status(std::uint64_t sequence, const std::string& snapshot)>& start,
+Status visit_archive(const JournalOptions& options, const std::function<Status(const ArchiveStart&)>& start,
                      const std::function<Status(const JournalRecord&)>& event);
 
 }  // namespace shoal::coordinator

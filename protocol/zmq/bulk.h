@@ -13,7 +13,7 @@ namespace shoal::protocol::zmq {
 
 struct BulkServerOptions {
   std::string endpoint = "tcp://127.0.0.1:7703";  // port 0 or * takes a free one; BulkServer::endpoint() tells which
-  std::string advertised;                         // what tickets say instead (tcp://host:port); empty: as bound
+  std::string advertised = {};                    // what tickets say instead (tcp://host:port); empty: as bound
   Duration stall = std::chrono::seconds(120);     // a transfer without a finished chunk for so long is dropped
   std::uint32_t window = 8;                       // most chunks of one transfer on their way
   std::uint32_t chunks_in_flight = 128;           // of all transfers together: bounds memory to that many kChunkBytes

@@ -12,8 +12,8 @@ namespace shoal::protocol::zmq {
 
 struct ControlServerOptions {
   std::string endpoint = "tcp://127.0.0.1:7700";  // port 0 or * takes a free one; ControlServer::endpoint() tells which
-  KeyPair keys;                                   // the coordinator's
-  Admission admission;                            // called on the handshake thread; must be set
+  KeyPair keys = {};                              // the coordinator's
+  Admission admission = {};                       // called on the handshake thread; must be set
   Duration handshake_limit = std::chrono::seconds(10);  // a connection that has not authenticated by then is closed
 };
 
@@ -23,9 +23,9 @@ struct ControlServerOptions {
 Result<std::unique_ptr<ControlServer>> make_control_server(ControlServerOptions options);
 
 struct ControlChannelOptions {
-  std::string endpoint;    // tcp://host:port
-  PublicKey server_key{};  // the coordinator's; the connection ends where another key answers
-  KeyPair keys;            // the device's own, or an invitation's one-time key
+  std::string endpoint = {};  // tcp://host:port
+  PublicKey server_key = {};  // the coordinator's; the connection ends where another key answers
+  KeyPair keys = {};          // the device's own, or an invitation's one-time key
   Duration connect_limit = std::chrono::seconds(20);  // name lookup, TCP and handshake together
 };
 

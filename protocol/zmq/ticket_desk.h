@@ -1,6 +1,7 @@
 // The tickets of a bulk server: issued by the service, shown at a handshake, taken up by one transfer.
 #pragma once
 
+#include <atomic>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -22,9 +23,9 @@ struct Offer {
   std::shared_ptr<ChunkSource> source;
   std::shared_ptr<ChunkSink> sink;
 
-  // Held while the bulk thread calls source or sink, so that withdrawing waits for the call to end.
+  std::atomic<bool> withdrawn{false};
+  // Held while the bulk thread calls source or sink, so that withdrawing can wait for the call to end.
   std::mutex busy;
-  bool withdrawn = false;
 };
 
 // Thread-safe. A ticket goes from offered to admitted (a handshake showed it) to running (its first message came), each once.

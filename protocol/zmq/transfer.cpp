@@ -8,7 +8,7 @@ ChunkBudget::ChunkBudget(std::uint32_t total, std::uint32_t window) : total_(tot
   SHOAL_CHECK(total >= 1 && window >= 1, "a transfer needs room for a chunk");
 }
 
-void ChunkBudget::join(Transfer&) { ++active_; }
+void ChunkBudget::join() { ++active_; }
 
 void ChunkBudget::leave(Transfer& transfer) {
   --active_;

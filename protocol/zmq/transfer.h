@@ -20,6 +20,7 @@ struct Transfer {
   std::uint32_t granted = 0;  // end of what the budget allows
   std::uint32_t sent = 0;     // download: end of what was sent
   std::uint32_t wanted = 0;   // download: end of what the client has room for
+  bool opened = false;        // its first message was taken
   bool waiting = false;       // in line for room
   Time progress{};            // when the last chunk was finished
 
@@ -32,7 +33,7 @@ class ChunkBudget {
   // `total` chunks for all transfers, at most `window` for one; both at least 1.
   ChunkBudget(std::uint32_t total, std::uint32_t window);
 
-  void join(Transfer& transfer);
+  void join();
   void leave(Transfer& transfer);
   // The receiver holds everything before `next` now.
   void advance(Transfer& transfer, std::uint32_t next);

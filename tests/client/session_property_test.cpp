@@ -269,14 +269,14 @@ class World {
 
 TEST(SessionProperties, NothingOverlapsAndNothingFinishedIsLost) {
   std::size_t sealed = 0, received = 0;
-  for (std::uint64_t seed = 0; seed < 2000; ++seed) {
+  for (std::uint64_t seed = 0; seed < 3000; ++seed) {
     World world(seed);
-    for (int i = 0; i < 150; ++i) {
+    for (int i = 0; i < 400; ++i) {
       world.happen();
-      if (testing::Test::HasFailure()) FAIL() << "seed " << seed << ", happening " << i;
+      if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << ", happening " << i;
     }
     ASSERT_TRUE(world.settles()) << "seed " << seed;
-    if (testing::Test::HasFailure()) FAIL() << "seed " << seed << ", settling";
+    if (::testing::Test::HasFailure()) FAIL() << "seed " << seed << ", settling";
     sealed += world.sealed();
     received += world.received();
   }

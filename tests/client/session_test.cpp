@@ -263,13 +263,13 @@ TEST(Session, AnUploadGoesOnWithoutTheControlConnection) {
   EXPECT_TRUE(s.sent<message::OfferUpdate>());
 }
 
-std::string refusal_name(const testing::TestParamInfo<Refusal>& param) {
+std::string refusal_name(const ::testing::TestParamInfo<Refusal>& param) {
   std::string name(text_of(param.param).name);
   std::erase(name, '-');
   return name;
 }
 
-class FinalRefusal : public testing::TestWithParam<Refusal> {};
+class FinalRefusal : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(FinalRefusal, OfAnUpdateDropsItAndSaysWhy) {
   Script s;
@@ -282,14 +282,14 @@ TEST_P(FinalRefusal, OfAnUpdateDropsItAndSaysWhy) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Session, FinalRefusal,
-                         testing::Values(Refusal::kLate, Refusal::kReplayed, Refusal::kConflict, Refusal::kWrongShape,
+                         ::testing::Values(Refusal::kLate, Refusal::kReplayed, Refusal::kConflict, Refusal::kWrongShape,
                                          Refusal::kNotFinite, Refusal::kOutOfBound, Refusal::kSampleCount, Refusal::kTooLarge,
                                          Refusal::kUnsealable, Refusal::kTooStale, Refusal::kRoundAbandoned,
                                          Refusal::kLeaseExpired, Refusal::kJobEnded, Refusal::kMalformed,
                                          Refusal::kBudgetTooSmall),
                          refusal_name);
 
-class PassingRefusal : public testing::TestWithParam<Refusal> {};
+class PassingRefusal : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(PassingRefusal, KeepsTheUpdateAndOffersItAgain) {
   Script s;
@@ -303,10 +303,10 @@ TEST_P(PassingRefusal, KeepsTheUpdateAndOffersItAgain) {
   EXPECT_GE(s.now(), told + 7s);
 }
 
-INSTANTIATE_TEST_SUITE_P(Session, PassingRefusal, testing::Values(Refusal::kStorageFull, Refusal::kBusy, Refusal::kUnsealable),
+INSTANTIATE_TEST_SUITE_P(Session, PassingRefusal, ::testing::Values(Refusal::kStorageFull, Refusal::kBusy, Refusal::kUnsealable),
                          refusal_name);
 
-class SessionEnds : public testing::TestWithParam<Refusal> {};
+class SessionEnds : public ::testing::TestWithParam<Refusal> {};
 
 TEST_P(SessionEnds, AtARefusalThatWaitingCannotChange) {
   Script s;
@@ -322,7 +322,7 @@ TEST_P(SessionEnds, AtARefusalThatWaitingCannotChange) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Session, SessionEnds,
-                         testing::Values(Refusal::kUnknownKey, Refusal::kRevoked, Refusal::kInvitationExpired,
+                         ::testing::Values(Refusal::kUnknownKey, Refusal::kRevoked, Refusal::kInvitationExpired,
                                          Refusal::kInvitationUsed, Refusal::kClientTooOld, Refusal::kCoordinatorTooOld,
                                          Refusal::kReplacedSession),
                          refusal_name);

@@ -33,7 +33,8 @@ class World {
     auto writer = store_.models.create(kJob, 0, 0).value();
     SHOAL_CHECK(writer->write(std::as_bytes(std::span(kHeader))).ok() && writer->write(std::as_bytes(std::span(model_))).ok(), "");
     ref_ = std::move(*writer).finish().value();
-    fold_ = {.job = kJob, .version = 1, .scale = 0};
+    fold_.job = kJob;
+    fold_.version = 1;
     for (std::size_t i = 0; i < updates; ++i) {
       const AssignmentId id{i + 1};
       std::vector<float>& delta = deltas_.emplace_back(floats);

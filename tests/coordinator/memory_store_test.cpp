@@ -14,6 +14,23 @@ using std::chrono::seconds;
 
 JournalRecord record(std::uint64_t sequence) { return {sequence, Time(seconds(sequence)), event::Tick{}, sequence * 7}; }
 
+ModelRef model_ref(JobId job, Version version) {
+  ModelRef ref;
+  ref.job = job;
+  ref.version = version;
+  return ref;
+}
+
+Commit commit_at(std::uint64_t sequence, std::vector<ModelRef> added, std::vector<std::pair<JobId, Version>> dropped) {
+  Commit commit;
+  commit.sequence = sequence;
+  commit.snapshot = "state";
+  commit.now = Time(seconds(sequence));
+  commit.added = std::move(added);
+  commit.dropped = std::move(dropped);
+  return commit;
+}
+
 std::vector<std::byte> bytes_of(std::string_view text) {
   std::vector<std::byte> bytes(text.size());
   std::memcpy(bytes.data(), text.data(), text.size());
@@ -27,9 +44,7 @@ Status out_of_room(StoreOperation) { return Error(ErrorCode::kExhausted, "the di
 TEST(MemoryJournal, RecoversRecordsAfterTheSnapshot) {
   MemoryStore store;
   ASSERT_TRUE(store.journal.append(std::vector{record(1), record(2)}).ok());
-  Commit commit{.sequence = 2, .snapshot = "state", .now = Time(seconds(2))};
-  commit.added.push_back({.job = JobId{1}, .version = 0});
-  ASSERT_TRUE(store.journal.commit(commit).ok());
+  ASSERT_TRUE(store.journal.commit(commit_at(2, {model_ref(JobId{1}, 0)}, {})).ok());
   ASSERT_TRUE(store.journal.append(std::vector{record(3)}).ok());
   store.crash();
   const Recovered recovered = store.journal.recover().value();
@@ -44,8 +59,8 @@ TEST(MemoryJournal, RecoversRecordsAfterTheSnapshot) {
 
 TEST(MemoryJournal, CommitSwapsModelReferences) {
   MemoryStore store;
-  ASSERT_TRUE(store.journal.commit({.sequence = 1, .added = {{.job = JobId{1}, .version = 0}, {.job = JobId{2}, .version = 0}}}).ok());
-  ASSERT_TRUE(store.journal.commit({.sequence = 2, .added = {{.job = JobId{1}, .version = 1}}, .dropped = {{JobId{1}, 0}}}).ok());
+  ASSERT_TRUE(store.journal.commit(commit_at(1, {model_ref(JobId{1}, 0), model_ref(JobId{2}, 0)}, {})).ok());
+  ASSERT_TRUE(store.journal.commit(commit_at(2, {model_ref(JobId{1}, 1)}, {{JobId{1}, 0}})).ok());
   const Recovered recovered = store.journal.recover().value();
   ASSERT_EQ(recovered.models.size(), 2u);
   EXPECT_EQ(recovered.models[0].job, JobId{2});
@@ -218,7 +233,7 @@ TEST(MemoryModels, OnlyFinishedVersionsExist) {
   auto writer = store.models.create(JobId{1}, 0, 0).value();
   store.faults.before = out_of_room;
   EXPECT_FALSE(std::move(*writer).finish().ok());
-  EXPECT_FALSE(store.models.open({.job = JobId{1}}).ok());
+  EXPECT_FALSE(store.models.open(model_ref(JobId{1}, 0)).ok());
 }
 
 TEST(MemoryModels, KeepsWhatIsNamedAndWhatIsOpen) {

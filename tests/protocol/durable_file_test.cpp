@@ -52,7 +52,8 @@ TEST_F(DurableFileTest, AFailureLeavesNothingBehind) {
   std::filesystem::create_directory(path_ + "/inside");
   EXPECT_FALSE(write_file(path_, "content", 0600, IfExists::kReplace).ok());
   EXPECT_EQ(files(), 1);
-  EXPECT_EQ(write_file(folder_.file("none/state"), "content", 0600, IfExists::kReplace).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(write_file(folder_.file("none/state"), "content", 0600, IfExists::kReplace).error().code(),
+            ErrorCode::kNotFound);
 }
 
 TEST_F(DurableFileTest, ReadingIsBounded) {

@@ -70,15 +70,17 @@ TEST(InvitationTest, SaysWhatIsWrong) {
   expect_refused(replaced(good, "1790000000", "soon"), "'expires' is not a number");
   expect_refused(replaced(good, "1790000000", "1790000000000000000000"), "'expires' is not a number");
   expect_refused(replaced(good, "1790000000", "0"), "'expires' is not a time");
-  expect_refused(replaced(good, "coordinator = Fleet of the north shore", "coordinator ="), "'coordinator' is not a name");
+  expect_refused(replaced(good, "coordinator = Fleet of the north shore", "coordinator ="),
+                 "'coordinator' is not a name");
   expect_refused(replaced(good, "Fleet of", std::string(kMaxNameBytes, 'x')), "'coordinator' is not a name");
   expect_refused(good + std::string(kMaxInvitationBytes, '#'), "longer than");
 }
 
 TEST(InvitationTest, KeyHalvesOfTwoInvitationsDoNotMix) {
   const Invitation first = sample(), second = sample();
-  expect_refused(replaced(format_invitation(first), z85_encode(first.key.public_key), z85_encode(second.key.public_key)),
-                 "does not belong");
+  expect_refused(
+      replaced(format_invitation(first), z85_encode(first.key.public_key), z85_encode(second.key.public_key)),
+      "does not belong");
 }
 
 TEST(InvitationTest, NoTruncationIsAccepted) {

@@ -119,7 +119,8 @@ TEST(MessageLimitsTest, EveryMemberOfTheCoordinatorsMessageIsChecked) {
       coordinator<Assign>("model_bytes", [](Assign& m) { m.model_bytes = 0; }),
       coordinator<Assign>("model_bytes", [](Assign& m) { m.model_bytes = kMaxObjectBytes + 1; }),
       coordinator<ModelTicket>("endpoint", [](ModelTicket& m) { m.ticket.endpoint = "fleet.example"; }),
-      coordinator<ModelTicket>("ticket.user", [](ModelTicket& m) { m.ticket.user = std::string(kMaxTicketBytes + 1, 'u'); }),
+      coordinator<ModelTicket>("ticket.user",
+                               [](ModelTicket& m) { m.ticket.user = std::string(kMaxTicketBytes + 1, 'u'); }),
       coordinator<ModelTicket>("ticket.secret", [](ModelTicket& m) { m.ticket.secret = "\xFF"; }),
       coordinator<ModelTicket>("object.bytes", [](ModelTicket& m) { m.object.bytes = 0; }),
       coordinator<UploadTicket>("endpoint", [](UploadTicket& m) { m.ticket.endpoint = ""; }),
@@ -152,11 +153,13 @@ TEST(MessageLimitsTest, TrainingIsHeldToTheRangesOfItsOptions) {
 }
 
 TEST(MessageLimitsTest, EndpointsAreTcpWithHostAndPort) {
-  for (const char* good : {"tcp://127.0.0.1:7700", "tcp://fleet-1.example_net:1", "tcp://[::1]:65535", "tcp://[fe80::1%eth0]:7700"})
+  for (const char* good :
+       {"tcp://127.0.0.1:7700", "tcp://fleet-1.example_net:1", "tcp://[::1]:65535", "tcp://[fe80::1%eth0]:7700"})
     EXPECT_TRUE(check_endpoint(good).ok()) << good;
   const std::string long_host = "tcp://" + std::string(kMaxHostBytes + 1, 'h') + ":7700";
-  for (const char* bad : {"", "tcp://", "udp://a:1", "tcp://a", "tcp://:7700", "tcp://a:", "tcp://a:0", "tcp://a:65536", "tcp://a:7700 ",
-                          "tcp://a:+1", "tcp://a b:1", "tcp://a;b:1", "tcp://::1:7700", "tcp://[]:7700", "tcp://a\n:1", long_host.c_str()}) {
+  for (const char* bad : {"", "tcp://", "udp://a:1", "tcp://a", "tcp://:7700", "tcp://a:", "tcp://a:0", "tcp://a:65536",
+                          "tcp://a:7700 ", "tcp://a:+1", "tcp://a b:1", "tcp://a;b:1", "tcp://::1:7700",
+                          "tcp://[]:7700", "tcp://a\n:1", long_host.c_str()}) {
     const Status status = check_endpoint(bad);
     ASSERT_FALSE(status.ok()) << bad;
     EXPECT_THAT(status.error().message(), HasSubstr("write tcp://HOST:PORT"));
@@ -174,7 +177,7 @@ TEST(MessageLimitsTest, WhatASenderCannotForeseeIsMadeToFit) {
   EXPECT_EQ(std::get<OfferUpdate>(offer).facts.norm, kMaxNorm);
   EXPECT_EQ(std::get<OfferUpdate>(offer).facts.trained, Duration::zero());
 
-  CoordinatorMessage welcome = Welcome{.heartbeat = Duration::max(), .reconnect_window = Duration::min()};
+  CoordinatorMessage welcome = Welcome{1, {5}, Duration::max(), Duration::min()};
   fit(welcome);
   EXPECT_EQ(std::get<Welcome>(welcome).heartbeat, kMaxDuration);
   EXPECT_EQ(std::get<Welcome>(welcome).reconnect_window, Duration::zero());
@@ -193,13 +196,13 @@ TEST(MessageLimitsTest, FittingLeavesAMessageWithinLimitsAlone) {
 TEST(OneLineTest, KeepsValidTextAndReplacesTheRest) {
   EXPECT_EQ(one_line("plain, é, 魚, \xF0\x9F\x90\x9F", 100), "plain, é, 魚, \xF0\x9F\x90\x9F");
   EXPECT_EQ(one_line("a\nb\tc\x7F", 100), "a b c ");
-  EXPECT_EQ(one_line("\xC2\x85", 100), " ");                    // a C1 control
-  EXPECT_EQ(one_line("a\xFFz", 100), "a?z");                    // never in UTF-8
-  EXPECT_EQ(one_line("\xC0\x80", 100), "??");                   // overlong NUL
-  EXPECT_EQ(one_line("\xE0\x80\x80", 100), "???");              // overlong
-  EXPECT_EQ(one_line("\xED\xA0\x80", 100), "???");              // surrogate
-  EXPECT_EQ(one_line("\xF4\x90\x80\x80", 100), "????");         // beyond Unicode
-  EXPECT_EQ(one_line("\xE2\x82", 100), "??");                   // cut short
+  EXPECT_EQ(one_line("\xC2\x85", 100), " ");             // a C1 control
+  EXPECT_EQ(one_line("a\xFFz", 100), "a?z");             // never in UTF-8
+  EXPECT_EQ(one_line("\xC0\x80", 100), "??");            // overlong NUL
+  EXPECT_EQ(one_line("\xE0\x80\x80", 100), "???");       // overlong
+  EXPECT_EQ(one_line("\xED\xA0\x80", 100), "???");       // surrogate
+  EXPECT_EQ(one_line("\xF4\x90\x80\x80", 100), "????");  // beyond Unicode
+  EXPECT_EQ(one_line("\xE2\x82", 100), "??");            // cut short
 }
 
 TEST(OneLineTest, CutsBetweenCharacters) {

@@ -47,7 +47,8 @@ class SafetensorsFileTest : public ::testing::Test {
 };
 
 TEST_F(SafetensorsFileTest, AModelComesBackBitForBit) {
-  const TensorLayout layout = *TensorLayout::make({{"fc.weight", {30, 7}, "head"}, {"fc.bias", {30}, "head"}, {"s", {}, "norm"}});
+  const TensorLayout layout =
+      *TensorLayout::make({{"fc.weight", {30, 7}, "head"}, {"fc.bias", {30}, "head"}, {"s", {}, "norm"}});
   std::vector<float> values(layout.total());
   Stream stream(4, "model");
   for (float& v : values) v = static_cast<float>(stream.normal());
@@ -107,8 +108,8 @@ TEST_F(SafetensorsFileTest, FloatsFromEveryType) {
 TEST_F(SafetensorsFileTest, HalfPrecisionWithItsEdges) {
   // one, -2, largest, smallest normal, smallest and largest subnormal, zeros, infinities
   EXPECT_THAT(floats<std::uint16_t>("F16", {0x3C00, 0xC000, 0x7BFF, 0x0400, 0x0001, 0x03FF, 0x0000, 0x7C00, 0xFC00}),
-              ElementsAre(1.0f, -2.0f, 65504.0f, 0x1p-14f, 0x1p-24f, 1023 * 0x1p-24f, 0.0f, std::numeric_limits<float>::infinity(),
-                          -std::numeric_limits<float>::infinity()));
+              ElementsAre(1.0f, -2.0f, 65504.0f, 0x1p-14f, 0x1p-24f, 1023 * 0x1p-24f, 0.0f,
+                          std::numeric_limits<float>::infinity(), -std::numeric_limits<float>::infinity()));
   const std::vector<float> special = floats<std::uint16_t>("F16", {0x8000, 0x7E00});
   EXPECT_TRUE(std::signbit(special[0]));
   EXPECT_TRUE(std::isnan(special[1]));

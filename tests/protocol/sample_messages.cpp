@@ -29,7 +29,12 @@ Assignment sample_assignment() {
           .steps = 120,
           .seed = 0x0123456789abcdef,
           .lease = std::chrono::minutes(7),
-          .training = {.epochs = 2, .batch_size = 32, .learning_rate = 0.05, .momentum = 0.9, .weight_decay = 1e-4, .proximal = 0.01},
+          .training = {.epochs = 2,
+                       .batch_size = 32,
+                       .learning_rate = 0.05,
+                       .momentum = 0.9,
+                       .weight_decay = 1e-4,
+                       .proximal = 0.01},
           .bound = 16,
           .max_samples = 100'000,
           .max_updates = 13};
@@ -53,7 +58,9 @@ std::uint64_t random_number(Stream& stream, std::uint64_t high) {
   return stream.below(8) == 0 ? high : std::min(high, stream.next64() >> stream.below(64));
 }
 
-double random_real(Stream& stream, double low, double high) { return std::min(high, low + (high - low) * stream.uniform()); }
+double random_real(Stream& stream, double low, double high) {
+  return std::min(high, low + (high - low) * stream.uniform());
+}
 
 Duration random_duration(Stream& stream) {
   return Duration(static_cast<Duration::rep>(random_number(stream, static_cast<std::uint64_t>(kMaxDuration.count()))));
@@ -129,7 +136,8 @@ std::vector<std::pair<std::string, DeviceMessage>> sample_device_messages() {
                            .trained = std::chrono::milliseconds(12345)};
   return {
       {"hello", Hello{.build = "0.1.0 (linux, armv7)", .facts = facts, .working = {17}, .unsent = {}}},
-      {"hello_unsent", Hello{.oldest = 1, .newest = 3, .build = "0.3.0", .facts = facts, .working = {}, .unsent = {16}}},
+      {"hello_unsent",
+       Hello{.oldest = 1, .newest = 3, .build = "0.3.0", .facts = facts, .working = {}, .unsent = {16}}},
       {"redeem", Redeem{.name = "greenhouse 4, north wall", .device_key = counted_bytes(128)}},
       {"heartbeat", Heartbeat{}},
       {"fetch_model", FetchModel{{17}}},
@@ -142,7 +150,10 @@ std::vector<std::pair<std::string, DeviceMessage>> sample_device_messages() {
 
 std::vector<std::pair<std::string, CoordinatorMessage>> sample_coordinator_messages() {
   return {
-      {"welcome", Welcome{.protocol = 1, .device = {5}, .heartbeat = std::chrono::seconds(20), .reconnect_window = std::chrono::seconds(5)}},
+      {"welcome", Welcome{.protocol = 1,
+                          .device = {5},
+                          .heartbeat = std::chrono::seconds(20),
+                          .reconnect_window = std::chrono::seconds(5)}},
       {"redeemed", Redeemed{{5}, false}},
       {"refused_session", Refused{.refusal = Refusal::kRevoked, .assignment = {}, .detail = ""}},
       {"refused_update",
@@ -164,7 +175,8 @@ DeviceMessage random_device_message(Stream& stream) {
       return Hello{oldest,
                    newest,
                    random_text(stream, kMaxBuildBytes),
-                   {random_number(stream, kMaxSamples), random_number(stream, kMaxSamples), random_number(stream, kMaxMemoryBudget)},
+                   {random_number(stream, kMaxSamples), random_number(stream, kMaxSamples),
+                    random_number(stream, kMaxMemoryBudget)},
                    random_assignment_id(stream),
                    random_assignment_id(stream)};
     case 1: return Redeem{oldest, newest, random_text(stream, kMaxNameBytes), random_key(stream)};
@@ -188,12 +200,17 @@ CoordinatorMessage random_coordinator_message(Stream& stream) {
   const AssignmentId id = random_assignment_id(stream);
   switch (stream.below(std::variant_size_v<CoordinatorMessage>)) {
     case 0:
-      return Welcome{static_cast<std::uint16_t>(stream.next32()), {stream.next64()}, random_duration(stream), random_duration(stream)};
+      return Welcome{static_cast<std::uint16_t>(stream.next32()),
+                     {stream.next64()},
+                     random_duration(stream),
+                     random_duration(stream)};
     case 1: return Redeemed{{stream.next64()}, stream.below(2) == 0};
     case 2: return Refused{random_refusal(stream), id, random_text(stream, kMaxReasonBytes), random_duration(stream)};
-    case 3: return Assign{random_assignment(stream), {random_key(stream)}, 1 + random_number(stream, kMaxObjectBytes - 1)};
+    case 3:
+      return Assign{random_assignment(stream), {random_key(stream)}, 1 + random_number(stream, kMaxObjectBytes - 1)};
     case 4: return ModelTicket{id, random_ticket(stream), random_object(stream, stream.next64())};
-    case 5: return UploadTicket{id, random_ticket(stream), static_cast<std::uint32_t>(random_number(stream, kMaxChunks))};
+    case 5:
+      return UploadTicket{id, random_ticket(stream), static_cast<std::uint32_t>(random_number(stream, kMaxChunks))};
     case 6: return Receipt{id};
     case 7: return Revoke{id, random_refusal(stream)};
     default: return Drain{random_duration(stream)};

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -132,7 +133,7 @@ TYPED_TEST(WireTest, RandomWordsAreRefusedOrWithinLimits) {
     const std::uint32_t frame[2] = {0, static_cast<std::uint32_t>(noise.size() / 8 - 1)};
     std::memcpy(noise.data(), frame, sizeof frame);
     const auto decoded = TypeParam::decode(noise);
-    if (decoded.ok()) ASSERT_TRUE(check(*decoded).ok());
+    ASSERT_TRUE(!decoded.ok() || check(*decoded).ok());
   }
 }
 
@@ -177,13 +178,16 @@ TEST(WireValueTest, AnUpdateThatNamesAnotherAssignmentIsRefused) {
   message::OfferUpdate offer = sample_offer();
   offer.assignment = {0x1122334455667788};
   offer.object.id = offer.assignment.value;
-  const auto decoded = decode_device(with_value(encode(DeviceMessage(offer)), offer.assignment.value, std::uint64_t{3}));
+  const auto decoded =
+      decode_device(with_value(encode(DeviceMessage(offer)), offer.assignment.value, std::uint64_t{3}));
   ASSERT_FALSE(decoded.ok());
   EXPECT_THAT(decoded.error().to_string(), ::testing::HasSubstr("object.id"));
 }
 
 TEST(WireValueTest, ControlCharactersInTextAreRefused) {
-  const Bytes bytes = encode(DeviceMessage(message::TaskFailed{{1}, "disk\x7F" "full"}));  // sent as "disk full"
+  const Bytes bytes = encode(DeviceMessage(message::TaskFailed{{1},
+                                                               "disk\x7F"
+                                                               "full"}));  // sent as "disk full"
   const auto decoded = decode_device(with_value(bytes, ' ', '\n'));
   ASSERT_FALSE(decoded.ok());
   EXPECT_THAT(decoded.error().to_string(), ::testing::HasSubstr("reason"));

@@ -26,7 +26,7 @@ class EveryPolicy : public ::testing::TestWithParam<PolicyKind> {
 };
 INSTANTIATE_TEST_SUITE_P(Policies, EveryPolicy,
                          ::testing::Values(PolicyKind::kFedAvg, PolicyKind::kFedBuff, PolicyKind::kFedCompass),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
 
 TEST_P(EveryPolicy, CompletesItsRounds) {
   Simulation simulation(options(TrainingKind::kSynthetic));

@@ -14,7 +14,7 @@ class EveryDistribution : public ::testing::TestWithParam<DistributionKind> {};
 INSTANTIATE_TEST_SUITE_P(Kinds, EveryDistribution,
                          ::testing::Values(DistributionKind::kHomogeneous, DistributionKind::kNormal,
                                            DistributionKind::kLognormal, DistributionKind::kExponential),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
 
 TEST_P(EveryDistribution, HasItsMeanAndIsPositive) {
   const Distribution distribution{GetParam(), 40, 0.3};

@@ -115,7 +115,7 @@ TEST_P(EveryModel, learns_to_tell_a_few_examples_apart) {
   spec.momentum = 0.9;
   const std::vector<std::uint32_t> rows = first_rows(20);
   const auto before = bench.trainer->evaluate(bench.base, glyphs(), rows).value();
-  bench.train(rows, spec, 60).value();
+  bench.train(rows, spec, 150).value();
   std::vector<float> trained = bench.base;
   for (std::size_t i = 0; i < trained.size(); ++i) trained[i] += bench.delta[i];
   const auto after = bench.trainer->evaluate(trained, glyphs(), rows).value();

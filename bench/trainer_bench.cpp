@@ -1,0 +1,79 @@
+// What the trainer costs beyond a plain LibTorch loop: both make the same steps in turn, in one run; prints medians and their ratio.
+//
+//   trainer_bench [repetitions]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <numeric>
+#include <vector>
+
+#include "client/data/procedural.h"
+#include "client/training/trainer.h"
+#include "tests/client/training/plain_loop.h"
+
+namespace shoal::client::training {
+namespace {
+
+template <class Work>
+double milliseconds(Work work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> times) {
+  std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
+  return times[times.size() / 2];
+}
+
+// The work of one federated client: load the global model, one epoch in batches of 10, hand the result over.
+int compare(const char* model, std::uint32_t examples, int repetitions) {
+  const data::Dataset dataset = data::make_procedural({.seed = 1, .writers = 1, .examples = examples}).value();
+  const ModelDescription description = make_description(model, dataset.shape, dataset.classes).value();
+  Result<std::unique_ptr<Trainer>> trainer = make_torch_trainer(description);
+  if (!trainer.ok()) {
+    std::fprintf(stderr, "trainer_bench: %s\n", trainer.error().to_string().c_str());
+    return 1;
+  }
+  const PlainData plain_data(dataset);
+  torch::nn::Sequential network = plain_network(model);
+  std::vector<float> base((*trainer)->layout().total()), delta(base.size());
+  initialise(description, 1, base).value();
+  std::vector<std::uint32_t> rows(dataset.rows());
+  std::iota(rows.begin(), rows.end(), 0u);
+  const protocol::TrainingSpec spec;
+  const std::uint64_t steps = steps_wanted(rows.size(), spec, 0);
+
+  std::vector<double> plain, ours;
+  for (int i = 0; i < repetitions; ++i) {
+    const auto seed = static_cast<std::uint64_t>(i);
+    const auto run_plain = [&] {
+      plain.push_back(milliseconds([&] {
+        load(network, base);
+        plain_train(network, plain_data, rows, spec, steps, seed);
+        const std::vector<float> trained = flat_parameters(network);
+        for (std::size_t j = 0; j < base.size(); ++j) delta[j] = trained[j] - base[j];
+      }));
+    };
+    const auto run_ours = [&] {
+      ours.push_back(milliseconds([&] { (*trainer)->train(base, dataset, rows, spec, 0, seed, delta, {}).value(); }));
+    };
+    if (i % 2 == 0) run_plain();  // neither always has the warmer cache
+    run_ours();
+    if (i % 2 != 0) run_plain();
+  }
+  const double per_step = static_cast<double>(steps);
+  std::printf("%-12s %6.3f ms a step, plain LibTorch loop %6.3f ms, ratio %.3f\n", model, median(ours) / per_step,
+              median(plain) / per_step, median(ours) / median(plain));
+  return 0;
+}
+
+}  // namespace
+}  // namespace shoal::client::training
+
+int main(int argc, char** argv) {
+  const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 21;
+  return shoal::client::training::compare("2nn", 600, repetitions) |
+         shoal::client::training::compare("cnn", 100, repetitions);
+}

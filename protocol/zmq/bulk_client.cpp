@@ -1,0 +1,225 @@
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "protocol/zmq/bulk.h"
+#include "protocol/zmq/bulk_link.h"
+#include "protocol/zmq/chunk_buffers.h"
+#include "protocol/zmq/connection.h"
+
+namespace shoal::protocol::zmq {
+namespace {
+
+using SteadyTime = std::chrono::steady_clock::time_point;
+
+constexpr Duration kAskInterval = std::chrono::milliseconds(100);  // between two calls of keep_going()
+constexpr int kLingerMs = 1000;                                    // for the last done or failed to leave
+
+Error grammar_error(const std::string& what) { return Error(ErrorCode::kCorrupt, "the bulk server sent " + what); }
+
+// What the server's last word means for the caller.
+Error failure(const BulkMessage& message) {
+  const std::string text = "the bulk server ended the transfer: " + std::string(message.body.text());
+  switch (static_cast<BulkFailure>(message.frame.index)) {
+    case BulkFailure::kGrammar:
+    case BulkFailure::kUnsealable: return Error(ErrorCode::kCorrupt, text);
+    case BulkFailure::kStalled: return Error(ErrorCode::kTimeout, text);
+    case BulkFailure::kWithdrawn: return Error(ErrorCode::kDenied, text);
+    case BulkFailure::kStorage: return Error(ErrorCode::kExhausted, text);
+    case BulkFailure::kAbandoned: break;
+  }
+  return Error(ErrorCode::kFailed, text);
+}
+
+Socket make_dealer(Context& context, const Ticket& ticket) {
+  Socket dealer(context, ZMQ_DEALER);
+  dealer.set(ZMQ_PLAIN_USERNAME, std::string_view(ticket.user));
+  dealer.set(ZMQ_PLAIN_PASSWORD, std::string_view(ticket.secret));
+  dealer.set(ZMQ_LINGER, kLingerMs);
+  return dealer;
+}
+
+// One connection with one ticket, and what both directions share: waiting, stalling, giving up.
+class Session {
+ public:
+  Session(Context& context, const Ticket& ticket, const BulkClientOptions& options, Duration stall,
+          const std::function<bool()>& keep_going)
+      : link_(make_dealer(context, ticket), false, options.window), stall_(stall), keep_going_(keep_going) {}
+
+  Status connect(Context& context, const std::string& endpoint, Duration limit) {
+    SHOAL_TRY_ASSIGN(auto watch, ConnectionWatch::connect(context, link_.socket(), endpoint, limit));
+    watch_.emplace(std::move(watch));
+    progress_ = std::chrono::steady_clock::now();
+    return {};
+  }
+
+  BulkLink& link() { return link_; }
+  void made_progress() { progress_ = std::chrono::steady_clock::now(); }
+
+  // The next message of the server, in its grammar and not `failed`. `writable`: return nullopt as soon as one can be sent.
+  Result<std::optional<BulkMessage>> next(bool until_writable) {
+    for (;;) {
+      if (auto received = link_.receive()) return accept(std::move(*received));
+      SHOAL_TRY(check_connection());
+      SHOAL_TRY(check_patience());
+      std::array items{readable(link_.socket()), watch_->readable_item()};
+      if (until_writable) items[0].events |= ZMQ_POLLOUT;
+      poll(items, kAskInterval);
+      if ((items[0].revents & ZMQ_POLLIN) == 0 && (items[0].revents & ZMQ_POLLOUT) != 0) return std::optional<BulkMessage>();
+    }
+  }
+
+  // Tells the server that nothing more will come.
+  Error give_up(Error error) {
+    link_.send_failed({}, BulkFailure::kAbandoned, "the client gave up");
+    return error;
+  }
+
+ private:
+  Result<std::optional<BulkMessage>> accept(BulkLink::Received received) {
+    if (auto* malformed = std::get_if<BulkLink::Malformed>(&received))
+      return std::move(malformed->error).because_of_this("the bulk server broke the protocol");
+    BulkMessage message = std::get<BulkMessage>(std::move(received));
+    if (message.frame.kind == BulkKind::kFailed) return failure(message);
+    return std::optional(std::move(message));
+  }
+
+  Status check_connection() {
+    while (auto event = watch_->next())
+      if (const auto* down = std::get_if<Disconnected>(&*event))
+        return Error(down->denied ? ErrorCode::kDenied : ErrorCode::kUnavailable, down->reason);
+    return {};
+  }
+
+  Status check_patience() {
+    if (std::chrono::steady_clock::now() - progress_ >= stall_)
+      return give_up(Error(ErrorCode::kTimeout, "the transfer stalled: no chunk was finished for too long"));
+    if (!keep_going_()) return give_up(Error(ErrorCode::kTimeout, "the transfer was given up"));
+    return {};
+  }
+
+  BulkLink link_;
+  std::optional<ConnectionWatch> watch_;
+  const Duration stall_;
+  const std::function<bool()>& keep_going_;
+  SteadyTime progress_;
+};
+
+Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window, ChunkSink& sink) {
+  const std::uint32_t chunks = object.chunks();
+  session.link().send({}, {BulkKind::kAck, first, window, 0});
+  for (std::uint32_t next = first; next < chunks;) {
+    SHOAL_TRY_ASSIGN(const std::optional<BulkMessage> message, session.next(false));
+    if (message->frame.kind != BulkKind::kChunk || message->frame.index != next)
+      return session.give_up(grammar_error("a message out of order"));
+    if (message->frame.size != object.sealed_bytes(next)) return session.give_up(grammar_error("a chunk of the wrong size"));
+    if (auto written = sink.write(next, message->body.bytes()); !written.ok())
+      return session.give_up(std::move(written).error().because_of_this("cannot store chunk " + std::to_string(next)));
+    session.made_progress();
+    ++next;
+    if (next < chunks) session.link().send({}, {BulkKind::kAck, next, window, 0});
+  }
+  sink.complete();
+  session.link().send({}, {BulkKind::kDone, chunks, 0, 0});
+  return {};
+}
+
+// An upload's view of its own position: the server holds everything before `acknowledged`.
+struct UploadProgress {
+  std::uint32_t chunks = 0, acknowledged = 0, sent = 0, limit = 0;
+
+  Status take_ack(const BulkFrame& frame) {
+    if (frame.kind != BulkKind::kAck || frame.index < acknowledged || frame.index > sent)
+      return grammar_error("a message out of order");
+    acknowledged = frame.index;
+    limit = std::min(chunks, frame.index + frame.window);
+    return {};
+  }
+  bool may_send() const { return sent < limit; }
+};
+
+Result<bool> send_chunk(Session& session, const ObjectInfo& object, std::uint32_t index, ChunkSource& source, ChunkBuffers& buffers) {
+  std::vector<std::byte> chunk = buffers.take();
+  if (auto read = source.read(index, chunk); !read.ok())
+    return std::move(read).error().because_of_this("cannot read chunk " + std::to_string(index));
+  SHOAL_CHECK(chunk.size() == object.sealed_bytes(index), "a source gave a chunk of the wrong size");
+  const BulkFrame frame{BulkKind::kChunk, index, 0, static_cast<std::uint32_t>(chunk.size())};
+  return session.link().send({}, frame, buffers.lend(std::move(chunk))) == SendResult::kSent;
+}
+
+Status send_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, ChunkSource& source, ChunkBuffers& buffers) {
+  UploadProgress progress{object.chunks(), first, first, first};
+  session.link().send({}, {BulkKind::kPut, 0, 0, 0});
+  for (;;) {
+    // Everything that was heard is taken before more is said: an ack may widen the window, a failure ends it.
+    SHOAL_TRY_ASSIGN(const std::optional<BulkMessage> message, session.next(progress.may_send()));
+    if (message && message->frame.kind == BulkKind::kDone) {
+      if (progress.sent == progress.chunks) return {};
+      return session.give_up(grammar_error("a done before the end"));
+    }
+    if (message) {
+      const std::uint32_t before = progress.acknowledged;
+      if (auto taken = progress.take_ack(message->frame); !taken.ok()) return session.give_up(std::move(taken).error());
+      if (progress.acknowledged > before) session.made_progress();
+    } else if (progress.may_send()) {
+      auto sent = send_chunk(session, object, progress.sent, source, buffers);
+      if (!sent.ok()) return session.give_up(std::move(sent).error());
+      if (*sent) ++progress.sent;
+    }
+  }
+}
+
+class Client final : public BulkClient {
+ public:
+  explicit Client(BulkClientOptions options) : options_(options), buffers_(ChunkBuffers::make(options.window)) {}
+
+  Status download(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSink& sink, Duration stall,
+                  const std::function<bool()>& keep_going) override {
+    return transfer(ticket, stall, keep_going, "cannot download", [&](Session& session) {
+      return receive_chunks(session, object, first_chunk, options_.window, sink);
+    });
+  }
+
+  Status upload(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSource& source, Duration stall,
+                const std::function<bool()>& keep_going) override {
+    return transfer(ticket, stall, keep_going, "cannot upload", [&](Session& session) {
+      return send_chunks(session, object, first_chunk, source, *buffers_);
+    });
+  }
+
+  BulkCounters counters() const override { return total_; }
+
+ private:
+  template <class Run>
+  Status transfer(const Ticket& ticket, Duration stall, const std::function<bool()>& keep_going, const char* attempted, Run run) {
+    Session session(context_, ticket, options_, stall, keep_going);
+    SHOAL_TRY(session.connect(context_, ticket.endpoint, options_.connect_limit));
+    Status done = run(session);
+    add(session.link().counters());
+    if (!done.ok()) return std::move(done).error().because_of_this(attempted);
+    return {};
+  }
+
+  void add(const BulkCounters& counters) {
+    total_.chunks_received += counters.chunks_received;
+    total_.chunks_sent += counters.chunks_sent;
+    total_.bytes_received += counters.bytes_received;
+    total_.bytes_sent += counters.bytes_sent;
+  }
+
+  const BulkClientOptions options_;
+  Context context_;
+  std::shared_ptr<ChunkBuffers> buffers_;
+  BulkCounters total_;
+};
+
+}  // namespace
+
+std::unique_ptr<BulkClient> make_bulk_client(BulkClientOptions options) {
+  options.window = std::clamp(options.window, 1u, kMaxBulkWindow);
+  return std::make_unique<Client>(options);
+}
+
+}  // namespace shoal::protocol::zmq
