@@ -30,9 +30,7 @@ Stream::Stream(std::uint64_t seed, std::string_view name, std::uint64_t a, std::
   key_ = {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)};
 }
 
-void Stream::refill() {
-  std::array<std::uint32_t, 4> x = counter_;
-  std::array<std::uint32_t, 2> k = key_;
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> x, std::array<std::uint32_t, 2> k) {
   for (int round = 0; round < 10; ++round) {
     const std::uint64_t p0 = std::uint64_t{0xD2511F53u} * x[0];
     const std::uint64_t p1 = std::uint64_t{0xCD9E8D57u} * x[2];
@@ -40,7 +38,11 @@ void Stream::refill() {
          static_cast<std::uint32_t>(p0 >> 32) ^ x[3] ^ k[1], static_cast<std::uint32_t>(p0)};
     k = {k[0] + 0x9E3779B9u, k[1] + 0xBB67AE85u};
   }
-  block_ = x;
+  return x;
+}
+
+void Stream::refill() {
+  block_ = philox(counter_, key_);
   used_ = 0;
   for (std::uint32_t& word : counter_)
     if (++word != 0) break;

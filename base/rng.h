@@ -45,6 +45,9 @@ class Stream {
   double spare_normal_ = 0;
 };
 
+// The block cipher behind a Stream: Philox 4x32 with 10 rounds.
+std::array<std::uint32_t, 4> philox(std::array<std::uint32_t, 4> counter, std::array<std::uint32_t, 2> key);
+
 // A 64-bit mix of seed, name and two numbers; the key of a Stream, also handy as a derived seed.
 std::uint64_t derive_seed(std::uint64_t seed, std::string_view name, std::uint64_t a = 0, std::uint64_t b = 0);
 

@@ -20,24 +20,31 @@ constexpr std::array kByteUnits = {
     Unit{"TiB", 0x1p40}, Unit{"GiB", 0x1p30}, Unit{"MiB", 0x1p20}, Unit{"KiB", 0x1p10}, Unit{"TB", 1e12},
     Unit{"GB", 1e9},     Unit{"MB", 1e6},     Unit{"KB", 1e3},     Unit{"B", 1}};
 
-Result<double> parse(std::string_view text, std::span<const Unit> units, std::string_view what,
-                     std::string_view example) {
+// The quantity in the smallest unit. Whole numbers are exact; fractions are rounded to it.
+Result<std::uint64_t> parse(std::string_view text, std::span<const Unit> units, std::string_view what,
+                            std::string_view example) {
   const auto bad = [&](std::string_view why) {
     return Error(ErrorCode::kInvalid, "\"" + std::string(text) + "\" is not a " + std::string(what) + " (" +
                                           std::string(why) + "); write it like " + std::string(example));
   };
   double number = 0;
-  const auto [end, ec] = std::from_chars(text.data(), text.data() + text.size(), number);
+  const char* const last = text.data() + text.size();
+  const auto [end, ec] = std::from_chars(text.data(), last, number);
   if (ec != std::errc{}) return bad("no number");
-  std::string_view unit(end, static_cast<std::size_t>(text.data() + text.size() - end));
-  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
   if (!(number >= 0) || std::isinf(number)) return bad("negative or not finite");
-  if (unit.empty() && number == 0) return 0.0;
+  std::uint64_t whole = 0;
+  const auto [whole_end, whole_ec] = std::from_chars(text.data(), last, whole);
+  const bool is_whole = whole_ec == std::errc{} && whole_end == end;
+
+  std::string_view unit(end, static_cast<std::size_t>(last - end));
+  while (!unit.empty() && unit.front() == ' ') unit.remove_prefix(1);
+  if (unit.empty() && number == 0) return std::uint64_t{0};
   for (const Unit& u : units) {
     if (u.name != unit) continue;
     const double value = number * u.size;
     if (value >= 9.2e18) return bad("too large");
-    return std::rint(value);
+    if (is_whole) return whole * static_cast<std::uint64_t>(u.size);
+    return static_cast<std::uint64_t>(std::rint(value));
   }
   return bad(unit.empty() ? "no unit" : "unknown unit");
 }
@@ -54,13 +61,13 @@ std::string shortest(std::uint64_t value, std::span<const Unit> units) {
 }  // namespace
 
 Result<Duration> parse_duration(std::string_view text) {
-  SHOAL_TRY_ASSIGN(const double ns, parse(text, kDurationUnits, "duration", "90s, 1.5h or 200ms"));
+  SHOAL_TRY_ASSIGN(const std::uint64_t ns, parse(text, kDurationUnits, "duration", "90s, 1.5h or 200ms"));
   return Duration(static_cast<std::int64_t>(ns));
 }
 
 Result<Bytes> parse_bytes(std::string_view text) {
-  SHOAL_TRY_ASSIGN(const double count, parse(text, kByteUnits, "size", "64MiB or 250KB"));
-  return Bytes{static_cast<std::uint64_t>(count)};
+  SHOAL_TRY_ASSIGN(const std::uint64_t count, parse(text, kByteUnits, "size", "64MiB or 250KB"));
+  return Bytes{count};
 }
 
 std::string format_duration(Duration d) { return shortest(static_cast<std::uint64_t>(d.count()), kDurationUnits); }

@@ -1,4 +1,5 @@
-// What the trainer costs beyond a plain LibTorch loop: both make the same steps in turn, in one run; prints medians and their ratio.
+// What the trainer costs beyond a plain LibTorch loop: both make the same steps in turn, in one run; prints medians and
+// their ratio.
 //
 //   trainer_bench [repetitions]
 #include <algorithm>

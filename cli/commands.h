@@ -20,6 +20,7 @@ struct Context {
   std::function<Status()> run;
 };
 
+void add_status_command(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_job_commands(CLI::App& app, Context& context);
 void add_model_commands(CLI::App& app, Context& context);

@@ -228,7 +228,8 @@ void add_job_commands(CLI::App& app, Context& context) {
                                      "shoal job submit job.toml --set rounds=50 --follow",
                                      [&context, submission] { return submit(context, *submission); });
   submitting.add_option("FILE", submission->file, "TOML file, see configs/job.toml")->required();
-  submitting.add_option("--set", submission->settings, "Override one option: --set fedavg.cohort=5");
+  submitting.add_option("--set", submission->settings, "Override one option, as in --set fedavg.cohort=5; may be repeated")
+      ->allow_extra_args(false);
   submitting.add_option("--token", submission->token, "Name of this submission; by default its content");
   submitting.add_flag("--follow", submission->follow, "Then do as `shoal job follow`");
   finish(submitting);

@@ -19,6 +19,7 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   Context context;
   context.terminal = terminal_of(STDOUT_FILENO);
+  add_status_command(app, context);
   add_job_commands(app, context);
   add_device_commands(app, context);
   add_model_commands(app, context);

@@ -34,6 +34,7 @@ std::string bug_line(std::string_view program, std::string_view what) {
 // The exit code when parsing ended the program, or -1 to go on.
 int parse(std::string_view program, CLI::App& app, int argc, char** argv) {
   app.set_version_flag("--version", std::string(program) + " " + build_text());
+  app.name(std::string(program));
   app.get_formatter()->column_width(34);
   try {
     app.parse(argc, argv);
@@ -45,7 +46,11 @@ int parse(std::string_view program, CLI::App& app, int argc, char** argv) {
   } catch (const CLI::CallForVersion& e) {
     return app.exit(e);
   } catch (const CLI::ParseError& e) {
-    const Error error(ErrorCode::kInvalid, std::string(e.what()) + "; see " + std::string(program) + " --help");
+    std::string what = e.what();
+    // CLI11 misses the subcommand before it looks at the word that should have been one.
+    if (const auto rest = app.remaining(); dynamic_cast<const CLI::RequiredError*>(&e) != nullptr && !rest.empty())
+      what = "there is no command \"" + rest.front() + "\"";
+    const Error error(ErrorCode::kInvalid, what + "; see " + std::string(program) + " --help");
     print(stderr, error_line(program, error));
     return kExitUsage;
   }

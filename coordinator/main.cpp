@@ -1,19 +1,17 @@
 // shoal-coordinator: parses its options, opens the data folder, wires planes and stores to the service, runs it.
-#include <signal.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <iostream>
-#include <thread>
+#include <mutex>
 
 #include "build_info.h"
 #include "cli/config.h"
 #include "cli/console_log.h"
+#include "cli/program.h"
+#include "cli/stop_signals.h"
 #include "coordinator/admin.h"
 #include "coordinator/admin_socket.h"
 #include "coordinator/http.h"
@@ -54,34 +52,25 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// SIGTERM and SIGINT arrive as reads of a descriptor, on a thread of their own.
-sigset_t block_stop_signals() {
-  sigset_t set;
-  ::sigemptyset(&set);
-  ::sigaddset(&set, SIGTERM);
-  ::sigaddset(&set, SIGINT);
-  ::pthread_sigmask(SIG_BLOCK, &set, nullptr);
-  return set;
-}
-
-class StopSignals {
+// Lets a signal stop the service as soon as there is one.
+class StopSwitch {
  public:
-  StopSignals(const sigset_t& set, std::function<void()> stop)
-      : signals_(::signalfd(-1, &set, SFD_CLOEXEC)), thread_([this, stop = std::move(stop)] {
-          signalfd_siginfo info{};
-          if (::read(signals_, &info, sizeof info) == sizeof info && !ended_) stop();
-        }) {}
-  ~StopSignals() {
-    ended_ = true;
-    ::pthread_kill(thread_.native_handle(), SIGTERM);  // blocked, hence queued for the descriptor: the read returns
-    thread_.join();
-    ::close(signals_);
+  void ask() {
+    const std::lock_guard lock(mutex_);
+    asked_ = true;
+    if (service_ != nullptr) service_->stop();
+  }
+  // nullptr before the service goes.
+  void connect(Service* service) {
+    const std::lock_guard lock(mutex_);
+    service_ = service;
+    if (asked_ && service_ != nullptr) service_->stop();
   }
 
  private:
-  int signals_;
-  std::atomic<bool> ended_ = false;
-  std::thread thread_;
+  std::mutex mutex_;
+  bool asked_ = false;
+  Service* service_ = nullptr;
 };
 
 Result<protocol::KeyPair> server_keys(const std::string& path) {
@@ -107,7 +96,8 @@ void tell_supervisor(const char* state) {
 
 Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
   raise_descriptor_limit();
-  const sigset_t signals = block_stop_signals();
+  StopSwitch stop;
+  const cli::StopSignals signals([&stop] { stop.ask(); });  // before any thread is made
   StoreOptions store_options;
   store_options.path = options.data;
   store_options.build = std::string(kVersion) + "-" + kGitHash;
@@ -149,12 +139,13 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
   if (!options.http.empty()) {
     SHOAL_TRY_ASSIGN(http, HttpServer::listen(options.http, metrics, [&service] { return service->ready(); }));
   }
-  const StopSignals stop(signals, [&service] { service->stop(); });
+  stop.connect(service.get());
 
   log.info("shoal-coordinator " + std::string(kVersion) + " (" + kGitHash + ") name=" + options.name + " control=" +
            control->endpoint() + " bulk=" + bulk->endpoint() + " http=" + options.http + " admin=" + socket);
   tell_supervisor("READY=1");
   Status served = service->serve();
+  stop.connect(nullptr);
   tell_supervisor("STOPPING=1");
   admin_socket.reset();
   http.reset();
@@ -166,36 +157,25 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
 
 int main(int argc, char** argv) {
   CLI::App app("The coordinator of Shoal: runs federated jobs over enrolled devices as a service.");
-  app.footer("Example:\n  shoal-coordinator --config coordinator.toml --set data=/var/lib/shoal\n\nExit codes: 0 ok, 1 failed, 2 "
-             "configuration, 3 cannot connect or not allowed, 70 a bug.");
+  app.footer("Example:\n  shoal-coordinator --config coordinator.toml --set data=/var/lib/shoal\n\n"
+             "Exit codes: 0 ok, 1 failed, 2 configuration, 3 cannot connect or not allowed, 70 a bug.");
   std::string config;
   std::vector<std::string> settings;
-  bool print_config = false, discard = false, debug = false;
-  app.set_version_flag("--version", std::string(kVersion) + " (" + kGitHash + ")");
-  app.add_option("--config", config, "TOML file of options")->check(CLI::ExistingFile);
+  bool print_config = false, discard = false, verbose = false;
+  app.add_option("--config", config, "TOML file of options");
   app.add_option("--set", settings, "Override one option: key=value");
   app.add_flag("--print-config", print_config, "Print the effective options and exit");
-  app.add_flag("--discard-open-rounds", discard, "Begin anew on the state of another build: jobs are forgotten");
-  app.add_flag("-v,--verbose", debug, "Log more");
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : 2;
-  }
-  const auto fail = [](const Error& error) {
-    std::fprintf(stderr, "shoal-coordinator: error: %s\n", error.to_string().c_str());
-    return exit_code(error.code());
-  };
-  ServiceOptions options;
-  if (!config.empty())
-    if (const Status loaded = cli::load_file(config, options); !loaded.ok()) return fail(loaded.error());
-  for (const std::string& setting : settings)
-    if (const Status set = cli::set(options, setting); !set.ok()) return fail(set.error());
-  if (print_config) {
-    std::fputs(cli::print(options, cli::Docs::kWith).c_str(), stdout);
-    return 0;
-  }
-  const auto log = cli::make_console_log(debug ? LogLevel::kDebug : LogLevel::kInfo);
-  const Status status = run(options, discard, *log);
-  return status.ok() ? 0 : fail(status.error());
+  app.add_flag("--discard-open-rounds", discard, "Begin anew on the state of another build: its jobs are forgotten");
+  app.add_flag("-v,--verbose", verbose, "Log more");
+  return cli::run_program("shoal-coordinator", app, argc, argv, [&]() -> Status {
+    ServiceOptions options;
+    if (!config.empty()) SHOAL_TRY(cli::load_file(config, options));
+    for (const std::string& setting : settings) SHOAL_TRY(cli::set(options, setting));
+    if (print_config) {
+      std::fputs(cli::print(options, cli::Docs::kWith).c_str(), stdout);
+      return {};
+    }
+    const auto log = cli::make_console_log(verbose ? LogLevel::kDebug : LogLevel::kInfo);
+    return run(options, discard, *log);
+  });
 }

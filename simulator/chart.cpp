@@ -10,7 +10,7 @@
 namespace shoal::simulator {
 namespace {
 
-constexpr double kWidth = 560, kHeight = 300, kLeft = 52, kRight = 14, kTop = 12, kBottom = 42;
+constexpr double kWidth = 400, kHeight = 230, kLeft = 44, kRight = 12, kTop = 10, kBottom = 40;
 constexpr std::size_t kPoints = 600;  // of a series: about one a pixel
 
 std::string number(double value, int digits = 6) {
@@ -153,7 +153,11 @@ std::string to_html(const Chart& chart) {
   }
   std::string html = "<figure class=\"card\"><figcaption>" + escaped(chart.title) + "</figcaption>";
   if (drawn.empty()) return html + "<p class=\"empty\">nothing was measured</p></figure>\n";
-  const Scale x = scale_for(0, last, 6, kLeft, kWidth - kRight), y = scale_for(low, high, 5, kHeight - kBottom, kTop);
+  if (chart.y.from_zero) {
+    low = 0;
+    high = std::max(high, 1.0);
+  }
+  const Scale x = scale_for(0, last, 5, kLeft, kWidth - kRight), y = scale_for(low, high, 5, kHeight - kBottom, kTop);
   html += "<svg viewBox=\"0 0 " + number(kWidth) + " " + number(kHeight) + "\" role=\"img\" aria-label=\"" +
           escaped(chart.title) + "\">" + axes(chart, x, y);
   for (const Series& series : drawn) html += line(series, x, y);

@@ -17,6 +17,7 @@ struct Series {
 struct Axis {
   std::string title;
   double divisor = 1;
+  bool from_zero = false;  // counts: the axis begins at 0 and is at least 1 long
 };
 
 struct Chart {

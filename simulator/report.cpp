@@ -68,18 +68,18 @@ std::string charts(std::span<const RunHistory> runs) {
   });
   std::string html = "<section class=\"charts\">\n";
   if (tested) {
-    html += row_of_charts(runs, "Test accuracy, %", {"", 0.01}, [](const HistoryPoint& p) { return p.accuracy; });
+    html += row_of_charts(runs, "Test accuracy (%)", {"", 0.01}, [](const HistoryPoint& p) { return p.accuracy; });
     html += row_of_charts(runs, "Test loss", {"", 1}, [](const HistoryPoint& p) { return p.loss; });
   } else {
     html += row_of_charts(runs, "Training loss", {"", 1}, [](const HistoryPoint& p) { return std::optional(p.train_loss); });
   }
   const auto plain = [&](const std::string& title, const Value& value) {
-    return to_html({title, {"rounds", 1}, {"", 1}, curves(runs, rounds_of, value)});
+    return to_html({title, {"rounds", 1}, {"", 1, true}, curves(runs, rounds_of, value)});
   };
   html += plain("Updates folded in a round", [](const HistoryPoint& p) { return std::optional(static_cast<double>(p.received)); });
   html += plain("Updates refused or failed in a round",
                 [](const HistoryPoint& p) { return std::optional(static_cast<double>(p.refused + p.failed)); });
-  html += plain("Mean staleness, versions", [](const HistoryPoint& p) { return std::optional(p.staleness); });
+  html += plain("Mean staleness (versions)", [](const HistoryPoint& p) { return std::optional(p.staleness); });
   return html + "</section>\n";
 }
 

@@ -17,10 +17,10 @@ header{margin-bottom:24px}
 h1{font-size:24px;line-height:1.25;margin:0;font-weight:650;letter-spacing:-.01em}
 h2{font-size:17px;margin:40px 0 12px;font-weight:650}
 header p{margin:4px 0 0;color:var(--soft)}
-.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(150px,1fr));gap:12px;margin-bottom:20px}
-.tile{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:12px 16px}
+.tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(118px,1fr));gap:10px;margin-bottom:20px}
+.tile{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:10px 14px}
 .tile span{display:block;color:var(--soft);font-size:13px}
-.tile b{font-size:22px;font-weight:620;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
+.tile b{font-size:19px;white-space:nowrap;font-weight:620;font-variant-numeric:tabular-nums;letter-spacing:-.01em}
 .legend{display:flex;flex-wrap:wrap;gap:6px 20px;margin:0 0 14px;padding:0;list-style:none}
 .swatch{display:inline-block;width:14px;height:4px;border-radius:2px;vertical-align:middle;margin-right:8px;background:currentColor}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,380px),1fr));gap:16px}

@@ -29,12 +29,12 @@ std::string on_one_line(const RoundRecord& record, Duration wall) {
 
 class Run final : public Observer {
  public:
-  Run(const RunRequest& request, World& world, RunFolder& folder, const Clock& clock, Progress& progress)
+  Run(const RunRequest& request, World& world, RunFolder& folder, const Clock& clock, RunListener& listener)
       : options_(request.options),
         world_(world),
         folder_(folder),
         clock_(clock),
-        progress_(progress),
+        listener_(listener),
         began_(clock.now()),
         engine_({options_.job, options_.evaluate_every}, *world.population, *world.learning, *this) {}
 
@@ -54,7 +54,7 @@ class Run final : public Observer {
   World& world_;
   RunFolder& folder_;
   const Clock& clock_;
-  Progress& progress_;
+  RunListener& listener_;
   Time began_;
   Engine engine_;
   double accuracy_ = 0;
@@ -102,7 +102,7 @@ Status Run::on_round(const RoundRecord& record) {
     accuracy_ = static_cast<double>(record.test->correct) / static_cast<double>(record.test->samples);
   target_reached_ = options_.target_accuracy > 0 && record.test && accuracy_ >= options_.target_accuracy;
   due_ = options_.checkpoint_every > 0 && record.version % options_.checkpoint_every == 0;
-  progress_.show(record, wall());
+  listener_.on_progress(record, wall());
   return {};
 }
 
@@ -113,7 +113,7 @@ void Run::on_opened(Time at, const coordinator::action::RoundOpened& round) {
 }
 
 void Run::on_abandoned(Time at, const coordinator::action::RoundClosed& round) {
-  progress_.say("round abandoned at " + human_duration(at.time_since_epoch()) + " virtual: received " +
+  listener_.on_notice("round abandoned at " + human_duration(at.time_since_epoch()) + " virtual: received " +
                 std::to_string(round.received) + " updates, " + std::to_string(round.failed) + " failed");
 }
 
@@ -140,13 +140,12 @@ Result<RunSummary> Run::finish() {
 
 }  // namespace
 
-Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock, Progress& progress,
-                                  const std::atomic<bool>& stop) {
+Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock,
+                                  RunListener& listener, const std::atomic<bool>& stop) {
   SHOAL_TRY_ASSIGN(World world, make_world(request.options, request.plugin_folder));
-  Run run(request, world, folder, clock, progress);
+  Run run(request, world, folder, clock, listener);
   SHOAL_TRY(run.begin(request.resume));
   SHOAL_TRY(run.go(stop));
-  progress.finish();
   return run.finish();
 }
 

@@ -4,12 +4,12 @@
 #include <atomic>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 #include "base/digest.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "simulator/experiment.h"
-#include "simulator/progress.h"
 #include "simulator/run_folder.h"
 
 namespace shoal::simulator {
@@ -34,9 +34,19 @@ struct RunRequest {
   bool resume = false;        // continue from the folder's checkpoint
 };
 
+// What a program may show while it runs.
+class RunListener {
+ public:
+  virtual ~RunListener() = default;
+  // A version was committed; `wall` since this process began the run.
+  virtual void on_progress(const RoundRecord& record, Duration wall) = 0;
+  // Something out of the ordinary, in one line.
+  virtual void on_notice(std::string_view line) = 0;
+};
+
 // Blocks until the job ends, the target is reached, or `stop` turns true (then the folder keeps a checkpoint). Errors as make_world's;
 // kFailed when the job fails or cannot go on.
-Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock, Progress& progress,
-                                  const std::atomic<bool>& stop);
+Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock,
+                                  RunListener& listener, const std::atomic<bool>& stop);
 
 }  // namespace shoal::simulator

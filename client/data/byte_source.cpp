@@ -88,7 +88,8 @@ class GzipSource final : public Decompressor {
       if (status == Z_STREAM_END) {
         inside_member_ = false;
       } else if (status != Z_OK && status != Z_BUF_ERROR) {
-        return corrupt(std::string("the gzip data are damaged: ") + (stream_.msg != nullptr ? stream_.msg : "no reason"));
+        return corrupt(std::string("the gzip data are damaged: ") +
+                       (stream_.msg != nullptr ? stream_.msg : "no reason"));
       }
     }
     return std::size_t{wanted - stream_.avail_out};
@@ -158,7 +159,8 @@ Result<std::size_t> ByteSource::read(std::span<std::uint8_t> out) {
 
 Status ByteSource::read_exactly(std::span<std::uint8_t> out) {
   SHOAL_TRY_ASSIGN(const std::size_t got, read(out));
-  if (got < out.size()) return corrupt("it ends here, " + std::to_string(out.size() - got) + " more bytes were announced");
+  if (got < out.size())
+    return corrupt("it ends here, " + std::to_string(out.size() - got) + " more bytes were announced");
   return {};
 }
 

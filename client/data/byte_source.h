@@ -20,8 +20,8 @@ class ByteSource {
   // Bytes read so far, after decompression.
   std::uint64_t position() const { return position_; }
 
-  // Fills all of `out` unless the source ends first; returns how many bytes it got. kCorrupt when compressed data are damaged, kFailed when
-  // the disk is.
+  // Fills all of `out` unless the source ends first; returns how many bytes it got. kCorrupt when compressed data are
+  // damaged, kFailed when the disk is.
   Result<std::size_t> read(std::span<std::uint8_t> out);
 
   // Fills all of `out`; kCorrupt, naming the byte, when the source ends first.

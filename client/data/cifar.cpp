@@ -25,7 +25,8 @@ Status read_cifar(ByteSource& records, Bytes memory_limit, Dataset& dataset) {
       return records.corrupt("the record at byte " + std::to_string(start) + " has label " + std::to_string(record[0]) +
                              ", CIFAR-10 has 0 to 9");
     if (dataset.bytes.size() + kPixels > memory_limit.count)
-      return Error(ErrorCode::kExhausted, records.name() + ": more than the memory limit of " + human_bytes(memory_limit.count));
+      return Error(ErrorCode::kExhausted,
+                   records.name() + ": more than the memory limit of " + human_bytes(memory_limit.count));
     dataset.bytes.insert(dataset.bytes.end(), record.begin() + 1, record.end());
     dataset.labels.push_back(record[0]);
   }

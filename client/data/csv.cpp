@@ -101,7 +101,8 @@ struct Columns {
   std::size_t count = 0;
 };
 
-Result<Columns> find_columns(const LineReader& lines, const std::vector<std::string>& names, const ReadOptions& options) {
+Result<Columns> find_columns(const LineReader& lines, const std::vector<std::string>& names,
+                             const ReadOptions& options) {
   Columns columns{.label = names.size() - 1, .client = std::nullopt, .count = names.size()};
   const auto label = std::find(names.begin(), names.end(), options.label_column);
   if (label != names.end()) columns.label = static_cast<std::size_t>(label - names.begin());
@@ -141,7 +142,8 @@ std::optional<std::uint32_t> as_class(const std::string& word) {
 Result<std::vector<std::uint32_t>> classes_of(const std::vector<std::string>& words, const ReadOptions& options,
                                               const std::string& source, std::uint32_t& classes) {
   std::vector<std::string> names = options.class_names;
-  const bool integers = std::all_of(words.begin(), words.end(), [](const std::string& w) { return as_class(w).has_value(); });
+  const bool integers =
+      std::all_of(words.begin(), words.end(), [](const std::string& w) { return as_class(w).has_value(); });
   if (names.empty() && !integers) {
     names = words;
     std::sort(names.begin(), names.end());
@@ -184,7 +186,8 @@ Result<Dataset> read_csv(ByteSource& text, const ReadOptions& options) {
     if (line.empty()) continue;
     SHOAL_TRY(split_cells(lines, line, cells));
     if (cells.size() != columns.count)
-      return lines.bad("it has " + std::to_string(cells.size()) + " cells, the header " + std::to_string(columns.count));
+      return lines.bad("it has " + std::to_string(cells.size()) + " cells, the header " +
+                       std::to_string(columns.count));
     for (std::size_t i = 0; i < cells.size(); ++i) {
       if (i == columns.label || i == columns.client) continue;
       float value = 0;

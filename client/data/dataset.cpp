@@ -30,7 +30,8 @@ Status check_dataset(const Dataset& dataset, const std::string& source) {
   if (strange != dataset.labels.end())
     return bad("row " + std::to_string(strange - dataset.labels.begin()) + " has label " + std::to_string(*strange) +
                " of " + std::to_string(dataset.classes) + " classes");
-  const auto wild = std::find_if(dataset.floats.begin(), dataset.floats.end(), [](float v) { return !std::isfinite(v); });
+  const auto wild =
+      std::find_if(dataset.floats.begin(), dataset.floats.end(), [](float v) { return !std::isfinite(v); });
   if (wild != dataset.floats.end()) {
     const std::size_t at = static_cast<std::size_t>(wild - dataset.floats.begin());
     return bad("row " + std::to_string(at / dataset.example_size()) + " holds a value that is not finite");

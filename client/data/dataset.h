@@ -37,8 +37,8 @@ Status check_dataset(const Dataset& dataset, const std::string& source);
 struct ReadOptions {
   std::string label_column = "label";       // CSV; without a column of that name the last one
   std::string client_column;                // CSV: the column whose values are natural clients; empty: none
-  std::vector<std::string> class_names;     // CSV: labels in class order; empty: integers from 0, or sorted words. Devices that each
-                                            // see some classes only must agree on them here or use integers
+  std::vector<std::string> class_names;  // CSV: labels in class order; empty: integers from 0, or sorted words. Devices
+                                         // that each see some classes only must agree on them here or use integers
   Bytes memory_limit{std::uint64_t{2} << 30};  // examples and labels in memory; a source that needs more is refused
 };
 
@@ -47,10 +47,11 @@ struct ReadOptions {
 //   a folder with data_batch*.bin[.xz] and test_batch*.bin[.xz], or one such file   CIFAR-10 binary records
 //   FILE.csv           a header line; one column is the class, another may be the natural client, the rest are numbers
 //   FILE.safetensors   tensors `x` [rows, ...] and `y` [rows]; `groups` [rows] if it has one
-//   procedural:SEED:WRITERS:EXAMPLES   the set that Shoal makes itself; WRITERS is a count or a range A..B (data/procedural.h)
-// `split` is "train" or "test". "{split}" in a file's name is replaced by it; a single file without that holds training data
-// only, and a test split is cut from it per client (split_rows in data/partition.h).
-// kNotFound, kCorrupt, kInvalid or kExhausted (over the memory limit), each naming the file and the byte, row or tensor.
+//   procedural:SEED:WRITERS:EXAMPLES   the set that Shoal makes itself; WRITERS is a count or a range A..B
+//   (data/procedural.h)
+// `split` is "train" or "test". "{split}" in a file's name is replaced by it; a single file without that holds training
+// data only, and a test split is cut from it per client (split_rows in data/partition.h). kNotFound, kCorrupt, kInvalid
+// or kExhausted (over the memory limit), each naming the file and the byte, row or tensor.
 Result<Dataset> read_dataset(const std::string& source, const std::string& split, const ReadOptions& options = {});
 
 }  // namespace shoal::client::data

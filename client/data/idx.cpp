@@ -25,7 +25,8 @@ Result<Header> read_header(ByteSource& source) {
   if (magic[0] != 0 || magic[1] != 0) return source.corrupt("an IDX file begins with two zero bytes");
   Header header{.type = magic[2], .extents = {}};
   if (header.type != kUint8 && header.type != kFloat32)
-    return source.corrupt("IDX type " + std::to_string(magic[2]) + " is not read here, only uint8 (8) and float32 (13)");
+    return source.corrupt("IDX type " + std::to_string(magic[2]) +
+                          " is not read here, only uint8 (8) and float32 (13)");
   if (magic[3] == 0 || magic[3] > kMaxDimensions) return source.corrupt("an IDX file has 1 to 4 dimensions here");
   for (int i = 0; i < magic[3]; ++i) {
     std::array<std::uint8_t, 4> b{};
@@ -58,7 +59,8 @@ std::vector<float> big_endian_floats(std::span<const std::uint8_t> bytes) {
   std::vector<float> floats(bytes.size() / 4);
   for (std::size_t i = 0; i < floats.size(); ++i) {
     const std::uint8_t* b = bytes.data() + 4 * i;
-    floats[i] = std::bit_cast<float>(std::uint32_t{b[0]} << 24 | std::uint32_t{b[1]} << 16 | std::uint32_t{b[2]} << 8 | b[3]);
+    floats[i] =
+        std::bit_cast<float>(std::uint32_t{b[0]} << 24 | std::uint32_t{b[1]} << 16 | std::uint32_t{b[2]} << 8 | b[3]);
   }
   return floats;
 }
@@ -82,7 +84,8 @@ Result<Dataset> read_idx(ByteSource& images, ByteSource& labels, Bytes memory_li
 
   const std::uint64_t width = image_header.type == kFloat32 ? 4 : 1;
   std::uint64_t image_bytes = 0;
-  if (__builtin_mul_overflow(image_header.values, width, &image_bytes)) return images.corrupt("its extents are too large");
+  if (__builtin_mul_overflow(image_header.values, width, &image_bytes))
+    return images.corrupt("its extents are too large");
   SHOAL_TRY_ASSIGN(dataset.bytes, read_values(images, image_bytes, memory_limit));
   if (image_header.type == kFloat32) {
     dataset.floats = big_endian_floats(dataset.bytes);

@@ -17,7 +17,9 @@ std::vector<std::uint32_t> all_rows(const Dataset& dataset) {
 }
 
 // Where piece i of `pieces` nearly equal ones begins.
-std::size_t cut(std::size_t total, std::size_t pieces, std::size_t i) { return total / pieces * i + std::min(i, total % pieces); }
+std::size_t cut(std::size_t total, std::size_t pieces, std::size_t i) {
+  return total / pieces * i + std::min(i, total % pieces);
+}
 
 // Whole numbers that follow `proportions` and add up to `total` exactly (cumulative rounding).
 std::vector<std::size_t> apportion(std::size_t total, const std::vector<double>& proportions) {
@@ -27,7 +29,9 @@ std::vector<std::size_t> apportion(std::size_t total, const std::vector<double>&
   for (std::size_t i = 0; i < counts.size(); ++i) {
     sum += proportions[i];
     const std::size_t upto =
-        i + 1 == counts.size() ? total : std::min(total, static_cast<std::size_t>(std::llround(sum * static_cast<double>(total))));
+        i + 1 == counts.size()
+            ? total
+            : std::min(total, static_cast<std::size_t>(std::llround(sum * static_cast<double>(total))));
     counts[i] = upto - std::min(upto, given);
     given = std::max(given, upto);
   }
@@ -39,7 +43,8 @@ Partition iid(const Dataset& dataset, const PartitionOptions& options, Stream& s
   stream.shuffle(std::span(rows));
   Partition parts(options.clients);
   for (std::size_t c = 0; c < parts.size(); ++c)
-    parts[c].assign(rows.begin() + cut(rows.size(), parts.size(), c), rows.begin() + cut(rows.size(), parts.size(), c + 1));
+    parts[c].assign(rows.begin() + cut(rows.size(), parts.size(), c),
+                    rows.begin() + cut(rows.size(), parts.size(), c + 1));
   return parts;
 }
 
@@ -118,7 +123,8 @@ Status check_options(const Dataset& dataset, const PartitionOptions& options) {
     return Error(ErrorCode::kInvalid, "partition '" + std::string(name_of(options.kind)) + "': " + std::move(why));
   };
   if (options.kind == PartitionKind::kNatural) {
-    if (dataset.groups.empty()) return bad("the data do not say whose they are; name a client column or choose another kind");
+    if (dataset.groups.empty())
+      return bad("the data do not say whose they are; name a client column or choose another kind");
     if (options.clients > dataset.group_names.size())
       return bad(std::to_string(options.clients) + " clients, but the data come from " +
                  std::to_string(dataset.group_names.size()) + "; lower clients, or set 0 for all of them");
@@ -155,7 +161,8 @@ Result<Partition> partition_rows(const Dataset& dataset, const PartitionOptions&
   return parts;
 }
 
-RowSplit split_rows(std::span<const std::uint32_t> rows, double test_fraction, std::uint64_t seed, std::uint64_t client) {
+RowSplit split_rows(std::span<const std::uint32_t> rows, double test_fraction, std::uint64_t seed,
+                    std::uint64_t client) {
   SHOAL_CHECK(test_fraction >= 0 && test_fraction <= 1, "a test fraction lies between 0 and 1");
   std::vector<std::uint32_t> order(rows.begin(), rows.end());
   Stream(seed, "split", client).shuffle(std::span(order));

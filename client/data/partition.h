@@ -34,8 +34,10 @@ struct PartitionOptions {
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v("kind", kind, any, "How examples are dealt out: iid, shards, dirichlet (label skew), quantity (size skew) or natural");
-    v("clients", clients, between(0u, 10000000u), "Number of clients; for natural, 0 is one for every group in the data");
+    v("kind", kind, any,
+      "How examples are dealt out: iid, shards, dirichlet (label skew), quantity (size skew) or natural");
+    v("clients", clients, between(0u, 10000000u),
+      "Number of clients; for natural, 0 is one for every group in the data");
     v("shards_per_client", shards_per_client, between(1u, 100000u), "shards: label-sorted pieces that a client holds");
     v("alpha", alpha, between(1e-3, 1e6), "dirichlet, quantity: concentration; small is skewed");
     v("min_examples", min_examples, between(0u, 1000000u), "dirichlet, quantity: fewest examples of a client");
@@ -58,8 +60,9 @@ struct RowSplit {
   std::vector<std::uint32_t> train, test;  // each ascending
 };
 
-// One client's own train/test split: round(test_fraction * rows) rows are set aside, but at least one stays on each side
-// when there are two rows or more and 0 < test_fraction < 1. Drawn from Stream(seed, "split", client).
-RowSplit split_rows(std::span<const std::uint32_t> rows, double test_fraction, std::uint64_t seed, std::uint64_t client);
+// One client's own train/test split: round(test_fraction * rows) rows are set aside, but at least one stays on each
+// side when there are two rows or more and 0 < test_fraction < 1. Drawn from Stream(seed, "split", client).
+RowSplit split_rows(std::span<const std::uint32_t> rows, double test_fraction, std::uint64_t seed,
+                    std::uint64_t client);
 
 }  // namespace shoal::client::data

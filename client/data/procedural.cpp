@@ -44,14 +44,18 @@ constexpr Stroke lines(Point a, Point b, Point c, Point d) {
 
 // Ten signs in pairs that are easily confused: ring and open ring, cross and T, V and U, Z and S, loop and hook.
 constexpr std::array<Glyph, kGlyphClasses> kGlyphs{{
-    {{Stroke{{{{.5, .05}, {.95, .05}, {.95, .5}, {.95, .95}, {.5, .95}, {.05, .95}, {.05, .5}, {.05, .05}, {.5, .05}}}, 9}}, 1},
+    {{Stroke{{{{.5, .05}, {.95, .05}, {.95, .5}, {.95, .95}, {.5, .95}, {.05, .95}, {.05, .5}, {.05, .05}, {.5, .05}}},
+             9}},
+     1},
     {{Stroke{{{{.85, .15}, {.5, -.1}, {.2, .2}, {-.1, .5}, {.2, .8}, {.5, 1.1}, {.85, .85}}}, 7}}, 1},
     {{line({.5, .05}, {.5, .95}), line({.08, .5}, {.92, .5})}, 2},
     {{line({.5, .1}, {.5, .95}), line({.08, .12}, {.92, .12})}, 2},
     {{lines({.1, .08}, {.5, .92}, {.9, .08})}, 1},
     {{Stroke{{{{.15, .08}, {.12, .5}, {.18, .7}, {.5, 1.15}, {.82, .7}, {.88, .5}, {.85, .08}}}, 7}}, 1},
     {{lines({.12, .1}, {.88, .1}, {.12, .9}, {.88, .9})}, 1},
-    {{Stroke{{{{.85, .18}, {.5, -.1}, {.2, .2}, {.05, .45}, {.5, .5}, {.95, .55}, {.8, .8}, {.5, 1.1}, {.15, .82}}}, 9}}, 1},
+    {{Stroke{{{{.85, .18}, {.5, -.1}, {.2, .2}, {.05, .45}, {.5, .5}, {.95, .55}, {.8, .8}, {.5, 1.1}, {.15, .82}}},
+             9}},
+     1},
     {{Stroke{{{{.7, .05}, {.1, .3}, {.2, .7}, {.5, 1.15}, {.8, .75}, {.7, .4}, {.25, .62}}}, 7}}, 1},
     {{Stroke{{{{.25, .1}, {.95, -.05}, {.8, .45}, {.7, .65}, {.5, .95}}}, 5}, line({.3, .5}, {.9, .5})}, 2},
 }};
@@ -65,7 +69,8 @@ struct Hand {
   double pen, ink, paper;  // stroke width in pixels; darkness of ink and of paper, 0..1
   double grain;            // amplitude of pixel noise
   double wobble;           // by how much control points move from one example to the next
-  std::array<std::array<std::array<Point, kMaxPoints>, 2>, kGlyphClasses> habit;  // the writer's own variant of each glyph
+  std::array<std::array<std::array<Point, kMaxPoints>, 2>, kGlyphClasses>
+      habit;                                // the writer's own variant of each glyph
   std::array<double, kGlyphClasses> share;  // cumulative preferences for classes
 
   Hand(std::uint64_t seed, std::uint32_t writer) {
@@ -181,7 +186,8 @@ Result<Dataset> make_procedural(const ProceduralOptions& options) {
   constexpr std::size_t kPixels = std::size_t{kGlyphEdge} * kGlyphEdge;
   const std::uint64_t rows = std::uint64_t{options.writers} * options.examples;
   if (rows == 0 || rows > UINT32_MAX || options.writers - 1 > UINT32_MAX - options.first_writer)
-    return Error(ErrorCode::kInvalid, "a procedural set needs 1 to 2^32 - 1 examples in all, not " + std::to_string(rows));
+    return Error(ErrorCode::kInvalid,
+                 "a procedural set needs 1 to 2^32 - 1 examples in all, not " + std::to_string(rows));
   Dataset dataset;
   dataset.shape = {1, kGlyphEdge, kGlyphEdge};
   dataset.classes = kGlyphClasses;

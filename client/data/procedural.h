@@ -1,8 +1,10 @@
-// A naturally federated image set that the program makes itself: ten glyphs, drawn by writers who each have their own hand.
+// A naturally federated image set that the program makes itself: ten glyphs, drawn by writers who each have their own
+// hand.
 //
-// A writer has a slant, a width and height, a stroke width, an ink strength, a paper tone, a wobble and favourite classes (label skew);
-// every example adds its own jitter. Images are 28 x 28, one channel, 0 is paper. Every pixel is a pure function of (seed, split, writer,
-// index), made with basic arithmetic only, hence bit-identical on every machine.
+// A writer has a slant, a width and height, a stroke width, an ink strength, a paper tone, a wobble and favourite
+// classes (label skew); every example adds its own jitter. Images are 28 x 28, one channel, 0 is paper. Every pixel is
+// a pure function of (seed, split, writer, index), made with basic arithmetic only, hence bit-identical on every
+// machine.
 #pragma once
 
 #include <cstdint>

@@ -115,7 +115,8 @@ Result<Dataset> read_file(const std::string& path, const ReadOptions& options) {
     SHOAL_TRY_ASSIGN(const auto text, open_bytes(path));
     return read_csv(*text, options);
   }
-  return Error(ErrorCode::kInvalid, "data source " + path + ": its ending is none of .csv, .safetensors, .bin (with .gz or .xz)");
+  return Error(ErrorCode::kInvalid,
+               "data source " + path + ": its ending is none of .csv, .safetensors, .bin (with .gz or .xz)");
 }
 
 }  // namespace

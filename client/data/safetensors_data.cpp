@@ -1,4 +1,5 @@
-// Data sets in safetensors files: tensor `x` holds the examples, `y` the labels, `groups` (if there) the natural clients.
+// Data sets in safetensors files: tensor `x` holds the examples, `y` the labels, `groups` (if there) the natural
+// clients.
 #include <algorithm>
 #include <utility>
 
@@ -57,9 +58,11 @@ Result<Dataset> read_safetensors_data(const std::string& path, const ReadOptions
   SHOAL_TRY_ASSIGN(dataset.shape, example_shape(*x, path));
   const bool pixels = x->dtype == protocol::Dtype::kU8;
   // Labels and groups are eight bytes wide while they are converted.
-  const std::uint64_t needed = x->count() * (pixels ? 1 : sizeof(float)) + 8 * (y->count() + (groups ? groups->count() : 0));
+  const std::uint64_t needed =
+      x->count() * (pixels ? 1 : sizeof(float)) + 8 * (y->count() + (groups ? groups->count() : 0));
   if (needed > options.memory_limit.count)
-    return Error(ErrorCode::kExhausted, path + ": it needs " + human_bytes(needed) + ", more than the memory limit of " +
+    return Error(ErrorCode::kExhausted, path + ": it needs " + human_bytes(needed) +
+                                            ", more than the memory limit of " +
                                             human_bytes(options.memory_limit.count));
   if (pixels) {
     dataset.bytes.resize(x->count());

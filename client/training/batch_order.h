@@ -1,4 +1,5 @@
-// Which examples form which local step: every trainer, and any training loop to compare with, takes its batches from here.
+// Which examples form which local step: every trainer, and any training loop to compare with, takes its batches from
+// here.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,8 @@ namespace shoal::client::training {
 // Local steps of an assignment over `rows` examples: `steps` as it says, or spec.epochs epochs when that is 0.
 std::uint64_t steps_wanted(std::uint64_t rows, const protocol::TrainingSpec& spec, std::uint32_t steps);
 
-// Epoch after epoch over `rows`, each in a new order drawn from Stream(seed, "batches"); the last batch of an epoch may be short.
+// Epoch after epoch over `rows`, each in a new order drawn from Stream(seed, "batches"); the last batch of an epoch may
+// be short.
 class BatchOrder {
  public:
   // `rows` is not empty, batch_size >= 1.

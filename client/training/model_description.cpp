@@ -90,9 +90,11 @@ Result<Layer> parse_layer(std::string_view line, const std::vector<std::string_v
     const std::size_t equals = words[next].find('=');
     const std::string_view key = words[next].substr(0, equals);
     if (equals == std::string_view::npos || !understands(rule, key))
-      return bad_line(line, "'" + std::string(key) + "' is not one of its settings (" + std::string(rule.settings) + ")");
+      return bad_line(line,
+                      "'" + std::string(key) + "' is not one of its settings (" + std::string(rule.settings) + ")");
     const std::optional<std::uint32_t> value = parse_extent(words[next].substr(equals + 1));
-    if (!value || (key == "bias" && *value > 1)) return bad_line(line, "'" + std::string(key) + "' has an impossible value");
+    if (!value || (key == "bias" && *value > 1))
+      return bad_line(line, "'" + std::string(key) + "' has an impossible value");
     if (key == "bias") layer.bias = *value == 1;
     for (const Setting& setting : kSettings)
       if (setting.key == key) layer.*setting.member = *value;

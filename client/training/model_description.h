@@ -1,4 +1,5 @@
-// What a model is made of, as text that travels inside the model file: another input shape or class count needs no code.
+// What a model is made of, as text that travels inside the model file: another input shape or class count needs no
+// code.
 //
 //   shoal-model 1                             the format's version
 //   name cnn
@@ -32,11 +33,12 @@ inline constexpr std::string_view kModelMetadataKey = "shoal.model";
 using Shape = std::vector<std::uint32_t>;
 
 enum class LayerKind : std::uint8_t {
-  kLinear,         // weight [out, in], bias [out]; takes flat features
-  kConv2d,         // weight [out, in, kernel, kernel], bias [out]; square kernel, zero padding
-  kGroupNorm,      // weight [channels], bias [channels] (Wu and He 2018)
-  kResidual,       // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the shape
-                   // changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no bias.
+  kLinear,     // weight [out, in], bias [out]; takes flat features
+  kConv2d,     // weight [out, in, kernel, kernel], bias [out]; square kernel, zero padding
+  kGroupNorm,  // weight [channels], bias [channels] (Wu and He 2018)
+  kResidual,   // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the
+              // shape changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no
+              // bias.
   kRelu,
   kMaxPool,        // square window, stride = kernel unless set
   kGlobalAverage,  // {c, h, w} to {c}
@@ -79,16 +81,16 @@ std::span<const std::string_view> catalogue_names();
 std::string to_text(const ModelDescription& model);
 Result<ModelDescription> parse_description(std::string_view text);
 
-// The shape that enters each layer, and last the one that leaves the model (classes logits). kInvalid names the layer that
-// does not fit: these are the only shape checks, and everything else may rely on them.
+// The shape that enters each layer, and last the one that leaves the model (classes logits). kInvalid names the layer
+// that does not fit: these are the only shape checks, and everything else may rely on them.
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model);
 
-// Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, group norms are `norm`,
-// other biases `bias`, everything else `backbone`.
+// Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, group norms are
+// `norm`, other biases `bias`, everything else `backbone`.
 Result<TensorLayout> layout_of(const ModelDescription& model);
 
-// A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0), tensor by tensor
-// from Stream(seed, tensor name). `parameters` is layout_of(model).total() long. The same bits on every machine.
+// A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0), tensor by
+// tensor from Stream(seed, tensor name). `parameters` is layout_of(model).total() long. The same bits on every machine.
 Status initialise(const ModelDescription& model, std::uint64_t seed, std::span<float> parameters);
 
 }  // namespace shoal::client::training

@@ -1,4 +1,5 @@
 // From a model description to shapes, named parameters and their first values.
+#include <algorithm>
 #include <cmath>
 
 #include "base/rng.h"
@@ -108,7 +109,8 @@ class ParameterList {
   std::vector<Parameter> take() && { return std::move(list_); }
 
  private:
-  void add(std::string name, std::vector<std::uint64_t> shape, std::string group, std::uint64_t fan_in, float constant) {
+  void add(std::string name, std::vector<std::uint64_t> shape, std::string group, std::uint64_t fan_in,
+           float constant) {
     list_.push_back({{std::move(name), std::move(shape), std::move(group)}, fan_in, constant});
   }
   std::vector<Parameter> list_;
@@ -134,11 +136,13 @@ Result<std::vector<Parameter>> parameters_of(const ModelDescription& model) {
 }  // namespace
 
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model) {
-  if ((model.input.size() != 1 && model.input.size() != 3))
+  if (model.input.size() != 1 && model.input.size() != 3)
     return Error(ErrorCode::kInvalid, "model " + model.name + ": input must be one number or channels height width");
   for (std::uint32_t extent : model.input)
     if (extent == 0) return Error(ErrorCode::kInvalid, "model " + model.name + ": input has an extent of 0");
   if (model.classes < 2) return Error(ErrorCode::kInvalid, "model " + model.name + ": it needs at least 2 classes");
+  if (std::ranges::all_of(model.layers, &std::string::empty, &Layer::name))
+    return Error(ErrorCode::kInvalid, "model " + model.name + ": no layer has parameters to train");
   std::vector<Shape> shapes{model.input};
   for (const Layer& layer : model.layers) {
     auto next = shape_after(layer, shapes.back());

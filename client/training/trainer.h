@@ -29,11 +29,11 @@ class Trainer {
   // Layout of base and delta: the model description's.
   virtual const TensorLayout& layout() const = 0;
 
-  // Local SGD from `base` on the rows `rows` of `data`; writes trained - base to `delta`. Both are layout().total() long.
-  // `steps` 0 means spec.epochs epochs. Batches are those of BatchOrder (batch_order.h). `between_steps` (may be empty) is called after
-  // each step (progress, throttle); when it returns false the work is given up with kTimeout.
-  // kInvalid for no rows, data of another shape or an unknown plan; kFailed when the loss is no longer finite; kExhausted
-  // when memory ran out. After an error `delta` holds nothing of use.
+  // Local SGD from `base` on the rows `rows` of `data`; writes trained - base to `delta`. Both are layout().total()
+  // long. `steps` 0 means spec.epochs epochs. Batches are those of BatchOrder (batch_order.h). `between_steps` (may be
+  // empty) is called after each step (progress, throttle); when it returns false the work is given up with kTimeout.
+  // kInvalid for no rows, data of another shape or an unknown plan; kFailed when the loss is no longer finite;
+  // kExhausted when memory ran out. After an error `delta` holds nothing of use.
   virtual Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                         std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                         std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
@@ -44,14 +44,15 @@ class Trainer {
                                                      std::span<const std::uint32_t> rows) = 0;
 };
 
-// A trainer without learning: the delta is a cheap pure function of (a few values of base, seed, steps), each coordinate
-// within 0.01. For golden digests, load and crash tests; any layout; the same bits on every machine.
+// A trainer without learning: the delta is a cheap pure function of (a few values of base, seed, steps), each
+// coordinate within 0.01. For golden digests, load and crash tests; any layout; the same bits on every machine.
 std::unique_ptr<Trainer> make_synthetic_trainer(TensorLayout layout);
 
-// Loads the LibTorch trainer plugin (libshoal_torch.so) and makes a trainer of `model`. The file is looked for in `plugin_folder` when
-// given, else beside the running program in ../lib and ../lib/shoal, then where it was installed. The library stays loaded.
-// kUnavailable lists the places looked at and what to install; kInvalid for a plugin of another build or a model that does
-// not fit together.
-Result<std::unique_ptr<Trainer>> make_torch_trainer(const ModelDescription& model, const std::string& plugin_folder = "");
+// Loads the LibTorch trainer plugin (libshoal_torch.so) and makes a trainer of `model`. The file is looked for in
+// `plugin_folder` when given, else beside the running program in ../lib and ../lib/shoal, then where it was installed.
+// The library stays loaded. kUnavailable lists the places looked at and what to install; kInvalid for a plugin of
+// another build or a model that does not fit together.
+Result<std::unique_ptr<Trainer>> make_torch_trainer(const ModelDescription& model,
+                                                    const std::string& plugin_folder = "");
 
 }  // namespace shoal::client::training

@@ -102,7 +102,12 @@ void TransferTable::take_done(Transfer& transfer, const BulkFrame& frame) {
 // One step on, as far as the budget allows; the transfer may be over afterwards.
 void TransferTable::proceed(Transfer& transfer) {
   if (transfer.upload() && transfer.next == transfer.chunks) return complete(transfer);
-  budget_.top_up(transfer);
+  if (waiting_.empty()) budget_.top_up(transfer);  // else those in line come first
+  step(transfer);
+}
+
+// Uses what was granted.
+void TransferTable::step(Transfer& transfer) {
   if (transfer.granted == transfer.next && transfer.next < transfer.chunks) wait_for_room(transfer);
   transfer.upload() ? acknowledge(transfer) : pump(transfer);
 }
@@ -154,7 +159,8 @@ void TransferTable::serve_waiting() {
     if (found == transfers_.end()) continue;
     found->second.waiting = false;
     found->second.progress = clock_.now();  // it was not the client that stalled
-    proceed(found->second);
+    budget_.top_up(found->second);
+    step(found->second);
   }
 }
 

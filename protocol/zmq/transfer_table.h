@@ -40,6 +40,7 @@ class TransferTable {
   void take_done(Transfer& transfer, const BulkFrame& frame);
 
   void proceed(Transfer& transfer);
+  void step(Transfer& transfer);
   void acknowledge(Transfer& transfer);
   void pump(Transfer& transfer);
   void complete(Transfer& transfer);

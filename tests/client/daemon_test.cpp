@@ -10,6 +10,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -148,6 +149,7 @@ class Coordinator {
   std::map<AssignmentId, protocol::UpdateFacts> facts;
   std::map<AssignmentId, protocol::EvaluationFacts> evaluations;
   std::atomic<int> hellos{0}, receipts{0}, fetches{0}, goodbyes{0};
+  std::atomic<std::uint32_t> resumed_at{0};   // chunks that were held when the update was last offered
   std::atomic<std::uint64_t> last_unsent{0};  // as the last Hello said
   protocol::BulkCounters bulk_counters() const { return bulk_->counters(); }
 
@@ -220,6 +222,7 @@ class Coordinator {
                                         [this, id = m.assignment] { received(id); });
     if (const auto old = tickets_.find(m.assignment); old != tickets_.end()) bulk_->withdraw(old->second);
     const auto held = static_cast<std::uint32_t>(object->chunks.size());
+    resumed_at = held;
     if (held == m.object.chunks()) return received(m.assignment);
     const protocol::Ticket ticket = bulk_->offer_upload(m.object, held, object, 1min).value();
     tickets_[m.assignment] = ticket.user;
@@ -244,7 +247,7 @@ class Coordinator {
   void hear(const protocol::Peer&, const message::Goodbye&) { ++goodbyes; }
   void acknowledge(AssignmentId id) {
     if (!give_receipts) return on_all_done();
-    ++receipts;
+    receipts += acknowledged_.insert(id).second;
     say(peer_, message::Receipt{id});
     assign();
   }
@@ -255,12 +258,16 @@ class Coordinator {
   std::string endpoint_;
   std::mutex mutex_;  // keys and complete_
   std::vector<AssignmentId> complete_;
+  std::set<AssignmentId> acknowledged_;
   std::map<AssignmentId, std::string> tickets_;
   protocol::Peer peer_;  // of the last Hello
   std::atomic<bool> stopping_{false};
   std::thread thread_;
   std::unique_ptr<protocol::BulkServer> bulk_;  // last: its thread calls back
 };
+
+// A report shows that the client has seen the receipt before it.
+const std::vector<protocol::TaskKind> kTrainThenEvaluate = {protocol::TaskKind::kTrain, protocol::TaskKind::kEvaluate};
 
 class NoLogButErrors final : public Log {
  public:
@@ -344,7 +351,7 @@ TEST_F(DaemonTest, EnrolsTrainsUploadsEvaluatesAndSaysGoodbye) {
 }
 
 TEST_F(DaemonTest, OffersItsUpdateAgainInItsNextLife) {
-  coordinator_.tasks = {protocol::TaskKind::kTrain};
+  coordinator_.tasks = kTrainThenEvaluate;
   coordinator_.give_receipts = false;
   coordinator_.on_all_done = [&] { stop_(); };
   EXPECT_EQ(join(), Refusal::kNone);
@@ -353,29 +360,30 @@ TEST_F(DaemonTest, OffersItsUpdateAgainInItsNextLife) {
   EXPECT_EQ(start(), Refusal::kNone);
   coordinator_.stop();
   EXPECT_EQ(coordinator_.last_unsent, 1u);
-  EXPECT_EQ(coordinator_.receipts, 1);
+  EXPECT_EQ(coordinator_.receipts, 2);
   EXPECT_TRUE(fs::is_empty(state() + "/updates"));
   expect_upload(AssignmentId{1});
 }
 
 TEST_F(DaemonTest, ResumesAnUploadInItsNextLife) {
-  coordinator_.tasks = {protocol::TaskKind::kTrain};
+  coordinator_.tasks = kTrainThenEvaluate;
   coordinator_.on_chunk = [&](std::uint32_t chunk) {
     if (chunk == 7) stop_();
   };
   coordinator_.on_all_done = [&] { stop_(); };
   EXPECT_EQ(join(), Refusal::kNone);
-  if (coordinator_.receipts == 0) {
-    EXPECT_EQ(start(), Refusal::kNone);
-  }
+  ASSERT_EQ(coordinator_.receipts, 0) << "stopped half-way";
+  EXPECT_EQ(start(), Refusal::kNone);
   coordinator_.stop();
   expect_upload(AssignmentId{1});
   const std::uint32_t chunks = coordinator_.uploads.at(AssignmentId{1})->info.chunks();
-  EXPECT_LE(coordinator_.bulk_counters().chunks_received, chunks + 1u);
+  EXPECT_GE(coordinator_.resumed_at, 8u);
+  // What was on its way when the client died may have to be sent again, and nothing else.
+  EXPECT_LE(coordinator_.bulk_counters().chunks_received, chunks + protocol::zmq::BulkClientOptions{}.window);
 }
 
 TEST_F(DaemonTest, ReconnectsToACoordinatorThatComesBack) {
-  coordinator_.tasks = {protocol::TaskKind::kTrain, protocol::TaskKind::kTrain};
+  coordinator_.tasks = kTrainThenEvaluate;
   std::atomic<bool> restarted{false};
   std::thread restarter;
   coordinator_.on_chunk = [&](std::uint32_t) {
@@ -391,7 +399,6 @@ TEST_F(DaemonTest, ReconnectsToACoordinatorThatComesBack) {
   coordinator_.stop();
   EXPECT_EQ(coordinator_.hellos, 2);
   expect_upload(AssignmentId{1});
-  expect_upload(AssignmentId{2});
 }
 
 TEST_F(DaemonTest, EndsWhereItsKeyIsNotKnown) {

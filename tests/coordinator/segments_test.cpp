@@ -204,7 +204,7 @@ TEST_F(SegmentsTest, ABodyLargerThanASegmentGetsOneOfItsOwn) {
 
 TEST_F(SegmentsTest, AFullDiskRefusesNewBodiesAndRecoversByItself) {
   const SampleObject first(1, 900'000, 1), second(2, 900'000, 2), third(3, 1'000'000, 3);
-  disk.set_capacity(2 * kSegmentBytes - 100'000);
+  disk.set_capacity(2 * kSegmentBytes - 400'000);
   ASSERT_TRUE(store(first).ok());
   ASSERT_TRUE(store(second).ok());
   ASSERT_TRUE(bodies->open(AssignmentId{3}, third.info()).ok());  // the last of the disk

@@ -5,6 +5,7 @@
 
 #include "base/archive.h"
 #include "coordinator/store.h"
+#include "protocol/bulk_frame.h"
 #include "protocol/durable_file.h"
 #include "protocol/invitation.h"
 #include "protocol/keys.h"
@@ -74,6 +75,15 @@ void make_invitations(const Corpus& corpus) {
   corpus.add("without_keys", text.substr(0, text.find("server-key")));
 }
 
+void make_bulk_frames(const Corpus& corpus) {
+  using enum protocol::BulkKind;
+  const std::pair<const char*, protocol::BulkFrame> frames[] = {
+      {"put", {kPut, 0, 0, 0}},    {"ack", {kAck, 7, 4, 0}},       {"chunk", {kChunk, 7, 0, 1016}},
+      {"done", {kDone, 12, 0, 0}}, {"failed", {kFailed, 2, 0, 9}},
+  };
+  for (const auto& [name, frame] : frames) corpus.add(name, std::span<const std::byte>(protocol::encode(frame)));
+}
+
 void make_journal(const Corpus& corpus) {
   using namespace coordinator;
   const std::pair<const char*, Event> events[] = {
@@ -110,5 +120,6 @@ int main(int argc, char** argv) {
     coordinator.add(name, protocol::encode(message));
   make_safetensors(Corpus(root, "safetensors_header"));
   make_invitations(Corpus(root, "invitation"));
+  make_bulk_frames(Corpus(root, "bulk_frame"));
   make_journal(Corpus(root, "journal_record"));
 }

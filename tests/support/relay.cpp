@@ -1,10 +1,12 @@
 #include "tests/support/relay.h"
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -78,12 +80,17 @@ struct Relay::Flow {
 
   // When allowance() may have grown.
   Duration until_due(SteadyTime now) const {
+    if (rules.cut_after && passed >= *rules.cut_after) return kThrottleStep;
     if (held.empty()) return kLongest;
     if (held.front().due > now) return held.front().due - now;
     return rules.bytes_per_second > 0 ? Duration(kThrottleStep) : Duration(kLongest);
   }
 
-  bool cut_reached() const { return rules.cut_after && passed >= *rules.cut_after; }
+  // Everything that passed has also left this machine's buffers: a reset would throw it away.
+  bool cut_reached() const {
+    int unsent = 0;
+    return rules.cut_after && passed >= *rules.cut_after && (ioctl(to, SIOCOUTQ, &unsent) != 0 || unsent == 0);
+  }
   bool drained() const { return ended && held.empty(); }
 
   // False when the connection broke.

@@ -19,8 +19,8 @@ namespace shoal::testing {
 struct RelayRules {
   Duration delay{};                         // of every byte
   std::uint64_t bytes_per_second = 0;       // 0: no limit
-  std::optional<std::uint64_t> cut_after;   // exactly so many bytes pass, then both ends of the connection are reset
-  std::optional<std::uint64_t> corrupt_at;  // one bit of this byte is flipped
+  std::optional<std::uint64_t> cut_after = {};   // exactly so many bytes pass, then both ends of the connection are reset
+  std::optional<std::uint64_t> corrupt_at = {};  // one bit of this byte is flipped
 };
 
 // Runs on a thread of its own until destroyed. All calls are thread-safe.

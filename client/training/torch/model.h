@@ -11,7 +11,8 @@
 
 namespace shoal::client::training {
 
-// Parameters are leaf tensors of float32, one for each tensor of the layout and in its order. Not thread-safe; throws c10::Error.
+// Parameters are leaf tensors of float32, one for each tensor of the layout and in its order. Not thread-safe; throws
+// c10::Error.
 class TorchModel {
  public:
   // `description` has passed shapes_of.

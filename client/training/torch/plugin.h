@@ -1,4 +1,5 @@
-// What crosses the border between a program and the LibTorch plugin: one C symbol, checked before anything else is shared.
+// What crosses the border between a program and the LibTorch plugin: one C symbol, checked before anything else is
+// shared.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,8 @@
 
 namespace shoal::client::training {
 
-// Raised whenever Trainer, ModelDescription or anything they are made of changes. Program and plugin come from one build;
-// this catches a file left over from another.
+// Raised whenever Trainer, ModelDescription or anything they are made of changes. Program and plugin come from one
+// build; this catches a file left over from another.
 inline constexpr std::uint32_t kTorchPluginAbi = 1;
 
 struct TorchPlugin {

@@ -67,7 +67,8 @@ class Compressed : public testing::TestWithParam<Format> {
 };
 
 TEST_P(Compressed, gives_back_what_was_packed) {
-  for (std::size_t size : {0, 1, 776, 777, 300000}) EXPECT_EQ(unpack(GetParam().pack(pattern(size))).value(), pattern(size));
+  for (std::size_t size : {0, 1, 776, 777, 300000})
+    EXPECT_EQ(unpack(GetParam().pack(pattern(size))).value(), pattern(size));
 }
 
 TEST_P(Compressed, reads_members_one_after_the_other) {

@@ -8,13 +8,15 @@ namespace shoal::client::data {
 namespace {
 
 Result<Dataset> read(const std::string& text, const ReadOptions& options = {}) {
-  return read_csv(*bytes_in_memory({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, "t.csv"), options);
+  return read_csv(*bytes_in_memory({reinterpret_cast<const std::uint8_t*>(text.data()), text.size()}, "t.csv"),
+                  options);
 }
 
 TEST(Csv, reads_numbers_labels_and_clients) {
   ReadOptions options;
   options.client_column = "owner";
-  const Dataset data = read("a,label,owner,b\n1,2, ann ,-0.5\r\n\n 3e2 ,0,\"bo, \"\"jr\"\"\",4\n5,1,ann,6", options).value();
+  const Dataset data =
+      read("a,label,owner,b\n1,2, ann ,-0.5\r\n\n 3e2 ,0,\"bo, \"\"jr\"\"\",4\n5,1,ann,6", options).value();
   EXPECT_EQ(data.shape, (std::vector<std::uint32_t>{2}));
   EXPECT_EQ(data.floats, (std::vector<float>{1, -0.5, 300, 4, 5, 6}));
   EXPECT_EQ(data.labels, (std::vector<std::uint32_t>{2, 0, 1}));

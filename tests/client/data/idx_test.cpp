@@ -50,7 +50,8 @@ TEST(Idx, refuses_every_truncation_and_any_extra_byte) {
     EXPECT_EQ(result.error().code(), ErrorCode::kCorrupt);
     EXPECT_NE(result.error().message().find("images, byte"), std::string::npos);
   }
-  for (std::size_t cut = 0; cut < kLabels.size(); ++cut) EXPECT_FALSE(read(kImages, kLabels.substr(0, cut)).ok()) << cut;
+  for (std::size_t cut = 0; cut < kLabels.size(); ++cut)
+    EXPECT_FALSE(read(kImages, kLabels.substr(0, cut)).ok()) << cut;
   EXPECT_FALSE(read(kImages + "x", kLabels).ok());
   EXPECT_FALSE(read(kImages, kLabels + "x").ok());
 }

@@ -118,7 +118,9 @@ TEST(Partition, natural_clients_are_the_groups) {
 }
 
 TEST(Partition, refuses_what_the_data_cannot_serve) {
-  const auto refused = [](const Dataset& data, PartitionOptions options) { return !partition_rows(data, options, 1).ok(); };
+  const auto refused = [](const Dataset& data, PartitionOptions options) {
+    return !partition_rows(data, options, 1).ok();
+  };
   Dataset anonymous = sample(100);
   anonymous.groups.clear();
   EXPECT_TRUE(refused(anonymous, {.kind = PartitionKind::kNatural, .clients = 0}));

@@ -43,8 +43,8 @@ TEST(ReadDataset, makes_procedural_sets_by_name) {
   EXPECT_EQ(last.rows(), 5u);
   EXPECT_TRUE(std::equal(last.bytes.begin(), last.bytes.end(), all.bytes.begin() + 10 * 784));
   EXPECT_NE(read_dataset("procedural:7:3:5", "test").value().bytes, all.bytes);
-  for (const char* bad : {"procedural:", "procedural:1:2", "procedural:1:2:3:4", "procedural:1:4..2:3", "procedural:x:2:3",
-                          "procedural:1:0:3", "procedural:1:0..4294967295:1"})
+  for (const char* bad : {"procedural:", "procedural:1:2", "procedural:1:2:3:4", "procedural:1:4..2:3",
+                          "procedural:x:2:3", "procedural:1:0:3", "procedural:1:0..4294967295:1"})
     EXPECT_EQ(code_of(bad), ErrorCode::kInvalid) << bad;
   EXPECT_EQ(code_of("procedural:1:100000:100000"), ErrorCode::kExhausted);
 }
@@ -70,8 +70,10 @@ TEST(ReadDataset, takes_x_y_and_groups_from_safetensors) {
   EXPECT_EQ(data.groups, (std::vector<std::uint32_t>{0, 2, 1}));
   EXPECT_EQ(data.group_names.size(), 3u);
 
-  EXPECT_EQ(code_of(folder.write("short.safetensors", safetensors("abcde", "\1\0\1"s, "\0\2\1"s))), ErrorCode::kCorrupt);
-  EXPECT_EQ(code_of(folder.write("same.safetensors", safetensors("abcdef", "\0\0\0"s, "\0\2\1"s))), ErrorCode::kCorrupt);
+  EXPECT_EQ(code_of(folder.write("short.safetensors", safetensors("abcde", "\1\0\1"s, "\0\2\1"s))),
+            ErrorCode::kCorrupt);
+  EXPECT_EQ(code_of(folder.write("same.safetensors", safetensors("abcdef", "\0\0\0"s, "\0\2\1"s))),
+            ErrorCode::kCorrupt);
   const TensorLayout model = TensorLayout::make({{"w", {2}, "head"}}).value();
   protocol::write_model(folder.path("model.safetensors"), model, std::vector<float>{1, 2}, {}).value();
   EXPECT_EQ(code_of(folder.path("model.safetensors")), ErrorCode::kInvalid);
@@ -84,7 +86,8 @@ std::string real_data(const std::string& name) {
 
 TEST(ReadDataset, reads_real_mnist) {
   const std::string folder = real_data("mnist");
-  if (!std::filesystem::is_directory(folder)) GTEST_SKIP() << "no MNIST in " << folder << "; set SHOAL_DATA to its parent";
+  if (!std::filesystem::is_directory(folder))
+    GTEST_SKIP() << "no MNIST in " << folder << "; set SHOAL_DATA to its parent";
   const Dataset test = read_dataset(folder, "test").value();
   EXPECT_EQ(test.rows(), 10000u);
   EXPECT_EQ(test.shape, (std::vector<std::uint32_t>{1, 28, 28}));

@@ -47,10 +47,14 @@ TEST(Catalogue, names_what_there_is) {
 
 TEST(Layout, has_the_names_shapes_and_groups_of_a_state_dict) {
   const TensorLayout cnn = layout_of(make_description("cnn", kImage, 10).value()).value();
-  const std::vector<TensorSpec> want{
-      {"conv1.weight", {32, 1, 5, 5}, "backbone"}, {"conv1.bias", {32}, "bias"}, {"conv2.weight", {64, 32, 5, 5}, "backbone"},
-      {"conv2.bias", {64}, "bias"},                {"fc1.weight", {512, 3136}, "backbone"}, {"fc1.bias", {512}, "bias"},
-      {"fc2.weight", {10, 512}, "head"},           {"fc2.bias", {10}, "head"}};
+  const std::vector<TensorSpec> want{{"conv1.weight", {32, 1, 5, 5}, "backbone"},
+                                     {"conv1.bias", {32}, "bias"},
+                                     {"conv2.weight", {64, 32, 5, 5}, "backbone"},
+                                     {"conv2.bias", {64}, "bias"},
+                                     {"fc1.weight", {512, 3136}, "backbone"},
+                                     {"fc1.bias", {512}, "bias"},
+                                     {"fc2.weight", {10, 512}, "head"},
+                                     {"fc2.bias", {10}, "head"}};
   EXPECT_TRUE(std::ranges::equal(cnn.tensors(), want));
 
   const TensorLayout resnet = layout_of(make_description("resnet8-gn", {3, 32, 32}, 10).value()).value();
@@ -58,7 +62,8 @@ TEST(Layout, has_the_names_shapes_and_groups_of_a_state_dict) {
     return *std::ranges::find(resnet.tensors(), name, &TensorSpec::name);
   };
   EXPECT_EQ(find("layer1.0.conv1.weight"), (TensorSpec{"layer1.0.conv1.weight", {16, 16, 3, 3}, "backbone"}));
-  EXPECT_EQ(find("layer2.0.downsample.0.weight"), (TensorSpec{"layer2.0.downsample.0.weight", {32, 16, 1, 1}, "backbone"}));
+  EXPECT_EQ(find("layer2.0.downsample.0.weight"),
+            (TensorSpec{"layer2.0.downsample.0.weight", {32, 16, 1, 1}, "backbone"}));
   EXPECT_EQ(find("layer3.0.norm2.bias"), (TensorSpec{"layer3.0.norm2.bias", {64}, "norm"}));
 }
 
@@ -93,6 +98,7 @@ TEST(Description, refuses_nonsense_and_says_where) {
       {"shoal-model 1;name m;input 4;classes 2;linear out=2", "need a name"},
       {"shoal-model 1;name m;input 4;classes 2;lstm a out=2", "no layer"},
       {"shoal-model 1;name m;input 4;classes 2;linear", "need a name"},
+      {"shoal-model 1;name m;input 4;classes 4;relu", "no layer has parameters"},
   };
   for (const BadText& c : cases) {
     const auto result = parse_description(c.text);

@@ -21,8 +21,8 @@ inline torch::nn::Sequential plain_network(std::string_view name) {
     return nn::Sequential(nn::Flatten(), nn::Linear(784, 200), nn::ReLU(), nn::Linear(200, 200), nn::ReLU(),
                           nn::Linear(200, 10));
   return nn::Sequential(nn::Conv2d(nn::Conv2dOptions(1, 32, 5).padding(2)), nn::ReLU(), nn::MaxPool2d(2),
-                        nn::Conv2d(nn::Conv2dOptions(32, 64, 5).padding(2)), nn::ReLU(), nn::MaxPool2d(2), nn::Flatten(),
-                        nn::Linear(3136, 512), nn::ReLU(), nn::Linear(512, 10));
+                        nn::Conv2d(nn::Conv2dOptions(32, 64, 5).padding(2)), nn::ReLU(), nn::MaxPool2d(2),
+                        nn::Flatten(), nn::Linear(3136, 512), nn::ReLU(), nn::Linear(512, 10));
 }
 
 inline void load(torch::nn::Sequential& network, std::span<const float> flat) {

@@ -85,7 +85,8 @@ TEST_P(AgainstPlainLoop, makes_the_same_steps) {
   EXPECT_LT(distance(bench.delta, trained), 1e-4 * norm(trained));
 }
 INSTANTIATE_TEST_SUITE_P(Models, AgainstPlainLoop,
-                         testing::Values(Case{"2nn", 0, 0}, Case{"2nn", 0.9, 1e-3}, Case{"cnn", 0, 0}, Case{"cnn", 0.9, 1e-3}));
+                         testing::Values(Case{"2nn", 0, 0}, Case{"2nn", 0.9, 1e-3}, Case{"cnn", 0, 0},
+                                         Case{"cnn", 0.9, 1e-3}));
 
 class EveryModel : public testing::TestWithParam<const char*> {};
 
@@ -188,7 +189,8 @@ TEST(TorchTrainer, refuses_what_it_cannot_train) {
 
   data::Dataset flat = glyphs();
   flat.shape = {28, 28, 1};
-  EXPECT_EQ(code(bench.trainer->train(bench.base, flat, first_rows(5), {}, 0, 1, bench.delta, {})), ErrorCode::kInvalid);
+  EXPECT_EQ(code(bench.trainer->train(bench.base, flat, first_rows(5), {}, 0, 1, bench.delta, {})),
+            ErrorCode::kInvalid);
 }
 
 TEST(TorchTrainer, says_that_training_diverged) {
@@ -209,8 +211,10 @@ TEST(TorchTrainer, names_the_places_when_the_plugin_is_missing) {
 
 TEST(TorchTrainer, learns_real_digits_centrally) {
   const char* named = std::getenv("SHOAL_DATA");
-  const std::string folder = (named != nullptr ? std::string(named) : std::string(SHOAL_SOURCE_DIR "/../shared/data")) + "/mnist";
-  if (!std::filesystem::is_directory(folder)) GTEST_SKIP() << "no MNIST in " << folder << "; set SHOAL_DATA to its parent";
+  const std::string folder =
+      (named != nullptr ? std::string(named) : std::string(SHOAL_SOURCE_DIR "/../shared/data")) + "/mnist";
+  if (!std::filesystem::is_directory(folder))
+    GTEST_SKIP() << "no MNIST in " << folder << "; set SHOAL_DATA to its parent";
   const data::Dataset train = data::read_dataset(folder, "train").value();
   const data::Dataset test = data::read_dataset(folder, "test").value();
   Bench bench("2nn");

@@ -96,6 +96,7 @@ TEST_F(BulkAbuse, AStalledUploadIsDropped) {
   }
   object_.before_read = [&](std::uint32_t chunk) {
     if (chunk < 2) return Status();
+    EXPECT_TRUE(eventually([&] { return watched.expired() || watched.lock()->next == 2; }));
     clock_.advance(60s);
     EXPECT_TRUE(eventually([&] { return watched.expired(); })) << "the server lets go while the client sleeps";
     return Status();

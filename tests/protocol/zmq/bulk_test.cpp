@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "protocol/bulk_frame.h"
 #include "tests/protocol/zmq/bulk_world.h"
 #include "tests/support/relay.h"
 
@@ -133,7 +134,7 @@ TEST(Bulk, SlowAndDelayedLinksAreOnlySlow) {
 TEST(Bulk, ParallelUploadsShareFairly) {
   constexpr int kClients = 4;
   constexpr std::uint32_t kChunks = 40;
-  const auto server = bulk_server({.chunks_in_flight = kClients});
+  const auto server = bulk_server();
   std::vector<std::unique_ptr<SealedObject>> objects;
   std::vector<std::shared_ptr<OpeningSink>> sinks;
   std::atomic<int> ready{0};
