@@ -1,5 +1,6 @@
 #include "aggregation/exact_sum.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstddef>
@@ -22,10 +23,9 @@ constexpr double kRounder = 0x1.8p52;
 inline std::int64_t round_to_integer(double x) {
   const double high = x * 0x1p-32 + kRounder;
   const double rest = x - (high - kRounder) * 0x1p32;
-  const auto offset = std::bit_cast<std::uint64_t>(kRounder);
-  const std::uint64_t upper = std::bit_cast<std::uint64_t>(high) - offset;
-  const std::uint64_t lower = std::bit_cast<std::uint64_t>(rest + kRounder) - offset;
-  return static_cast<std::int64_t>((upper << 32) + lower);
+  constexpr auto kOffset = std::bit_cast<std::uint64_t>(kRounder);
+  const std::uint64_t both = (std::bit_cast<std::uint64_t>(high) << 32) + std::bit_cast<std::uint64_t>(rest + kRounder);
+  return static_cast<std::int64_t>(both - (kOffset << 32) - kOffset);
 }
 
 SHOAL_VECTOR_CLONES
@@ -48,7 +48,7 @@ Weight Weight::nearest(double w) {
 Result<SumScale> SumScale::make(double max_weight, double bound, std::uint64_t max_updates) {
   if (!(max_weight > 0) || !(bound > 0) || max_updates == 0 || !std::isfinite(max_weight) || !std::isfinite(bound))
     return Error(ErrorCode::kInvalid, "the exact sum needs a positive weight, bound and number of updates");
-  // The product and its logarithm are rounded up, one bit at most is given away.
+  // The product is rounded up; at most one bit is given away.
   int bits = 0;
   const double product = max_weight * bound * static_cast<double>(max_updates);
   std::frexp(std::nextafter(product, INFINITY), &bits);  // product < 2^bits

@@ -72,13 +72,14 @@ class [[nodiscard]] Result {
     SHOAL_CHECK(ok(), error().to_string());
     return std::get<0>(state_);
   }
-  T&& value() && {
+  // By value, so that `for (x : f().value())` does not refer into a temporary that is gone.
+  T value() && {
     SHOAL_CHECK(ok(), error().to_string());
     return std::get<0>(std::move(state_));
   }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
-  T&& operator*() && { return std::move(*this).value(); }
+  T operator*() && { return std::move(*this).value(); }
   T* operator->() { return &value(); }
   const T* operator->() const { return &value(); }
 

@@ -70,7 +70,9 @@ Result<Bytes> parse_bytes(std::string_view text) {
   return Bytes{count};
 }
 
-std::string format_duration(Duration d) { return shortest(static_cast<std::uint64_t>(d.count()), kDurationUnits); }
+std::string format_duration(Duration d) {
+  return d == Duration::zero() ? "0s" : shortest(static_cast<std::uint64_t>(d.count()), kDurationUnits);
+}
 
 std::string format_bytes(Bytes b) { return shortest(b.count, kByteUnits); }
 

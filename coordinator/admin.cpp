@@ -18,7 +18,6 @@ using Json = nlohmann::ordered_json;
 constexpr std::size_t kMaxInvitations = 10000;
 constexpr std::chrono::seconds kAnswerLimit{60};
 constexpr std::int64_t kMaxWaitMs = 30000;
-constexpr std::chrono::milliseconds kFollowInterval{50};
 
 std::string code_name(ErrorCode code) {
   switch (code) {
@@ -206,7 +205,7 @@ Result<Json> follow(Service& service, const Json& args_json) {
   SHOAL_TRY_ASSIGN(const std::uint64_t wait_ms, args.number("wait_ms", 0));
   const auto limit = std::chrono::steady_clock::now() +
                      std::chrono::milliseconds(std::min<std::uint64_t>(wait_ms, static_cast<std::uint64_t>(kMaxWaitMs)));
-  for (;;) {
+  for (std::uint64_t seen = 0;;) {
     bool done = false;
     auto answer = on_owner<Json>(service, [&args, &done, after](Service& s) -> Result<Json> {
       SHOAL_TRY_ASSIGN(const JobSummary summary, args.job(s));
@@ -215,9 +214,9 @@ Result<Json> follow(Service& service, const Json& args_json) {
       done = !rows.empty() || summary.status != JobStatus::kRunning;
       return Json{{"job", job_json(s, summary)}, {"rows", std::move(rows)}};
     });
-    if (!answer.ok() || done || std::chrono::steady_clock::now() >= limit) return answer;
-    // Nothing new: look again soon. A condition per job would save these looks; they cost microseconds.
-    std::promise<void>().get_future().wait_for(kFollowInterval);
+    const auto left = limit - std::chrono::steady_clock::now();
+    if (!answer.ok() || done || left <= Duration::zero()) return answer;
+    seen = service.wait_for_news(seen, left);
   }
 }
 

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "protocol/message_limits.h"
+
 namespace shoal::coordinator {
 
 std::uint32_t max_updates(const JobSpec& spec) {
@@ -31,6 +33,7 @@ Status check(const JobSpec& spec) {
   if (spec.policy == PolicyKind::kFedAvg && spec.fedavg.deadline < Duration::zero())
     return invalid("fedavg.deadline is negative");
   if (spec.optimizer.learning_rate <= 0) return invalid("optimizer.learning_rate must be above 0");
+  SHOAL_TRY(protocol::check(spec.training));
   if (spec.training.plan != "full")
     return invalid("training.plan \"" + spec.training.plan + "\" is unknown; use \"full\"");
   if (spec.evaluation.every > 0 && spec.evaluation.lease <= Duration::zero()) return invalid("evaluation.lease must be above 0");

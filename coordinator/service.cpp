@@ -66,6 +66,20 @@ void Service::post(std::function<void(Service&)> call) {
   parts_.control.wake();
 }
 
+std::uint64_t Service::wait_for_news(std::uint64_t seen, Duration limit) {
+  std::unique_lock lock(news_mutex_);
+  news_told_.wait_for(lock, limit, [&] { return news_ != seen; });
+  return news_;
+}
+
+void Service::tell_news() {
+  {
+    const std::lock_guard lock(news_mutex_);
+    ++news_;
+  }
+  news_told_.notify_all();
+}
+
 Status Service::serve() {
   while (!stopping_) {
     for (const protocol::Incoming& incoming : parts_.control.poll(until_next_deadline())) on_incoming(incoming);

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <map>
 #include <memory>
@@ -63,6 +64,10 @@ class Service {
   // cannot go on with (the journal is broken).
   Status serve();
   void stop();  // from any thread, and from signal handlers' self-pipe readers
+
+  // Waits until a job has more to tell (a round, an evaluation, its end) than when `seen` was returned, at most `limit`. Any
+  // thread; begin with 0.
+  std::uint64_t wait_for_news(std::uint64_t seen, Duration limit);
 
   // Serving, not draining, and with room on the disk. Any thread.
   bool ready() const { return ready_; }
@@ -134,6 +139,7 @@ class Service {
   void carry_out(const action::RoundOpened& a);
   void carry_out(const action::RoundClosed& a);
   void carry_out(const action::Evaluated& a);
+  void tell_news();
   Result<JobShape> shape_of(JobId job);
   std::string job_name(JobId job) const;
 
@@ -152,6 +158,9 @@ class Service {
 
   std::mutex posted_mutex_;
   std::vector<std::function<void(Service&)>> posted_;
+  std::mutex news_mutex_;
+  std::condition_variable news_told_;
+  std::uint64_t news_ = 1;
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> ready_ = false;
 

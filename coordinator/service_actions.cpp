@@ -71,7 +71,8 @@ void Service::carry_out(const action::Fold& a) {
 void Service::carry_out(const action::JobEnded& a) {
   parts_.metrics.add("shoal_jobs_ended_total", 1, a.status == JobStatus::kCompleted ? "status=\"completed\"" : "status=\"not-completed\"");
   const std::string line = "job ended job=" + job_name(a.job) + ": " + a.reason;
-  if (a.status == JobStatus::kFailed) parts_.log.error(line); else parts_.log.info(line);
+  parts_.log.write(a.status == JobStatus::kFailed ? LogLevel::kError : LogLevel::kInfo, line);
+  tell_news();
 }
 
 void Service::carry_out(const action::RoundOpened& a) {
@@ -107,6 +108,7 @@ void Service::carry_out(const action::RoundClosed& a) {
   row.bytes_up = bulk.bytes_received + parts_.control.bytes_received();
   row.bytes_down = bulk.bytes_sent + parts_.control.bytes_sent();
   parts_.history.put(a.job, row);
+  tell_news();
   const std::string label = "job=\"" + job_name(a.job) + "\"";
   parts_.metrics.set("shoal_job_version", static_cast<double>(a.version), label);
   parts_.metrics.add("shoal_updates_folded_total", a.received, label);
@@ -126,6 +128,7 @@ void Service::carry_out(const action::Evaluated& a) {
                     text(*row.accuracy) + " loss=" + text(*row.loss) + " devices=" + std::to_string(a.devices));
   }
   parts_.history.put(a.job, row);
+  tell_news();
 }
 
 // The model's size and the scale of its sums, read from the newest version's header once a job.

@@ -18,6 +18,8 @@ Result<Store> open_store(const StoreOptions& options) {
   Store store;
   SHOAL_TRY(files.make_folder(options.path));
   SHOAL_TRY_ASSIGN(store.lock, files.lock(options.path));
+  // Made here, since RocksDB would let others read it.
+  SHOAL_TRY(files.make_folder(journal_folder(options.path)));
   SHOAL_TRY_ASSIGN(store.journal, open_journal({.folder = journal_folder(options.path),
                                                 .build = options.build,
                                                 .discard_open_rounds = options.discard_open_rounds,

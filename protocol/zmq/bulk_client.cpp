@@ -87,9 +87,12 @@ class Session {
   }
 
   Status check_connection() {
-    while (auto event = watch_->next())
-      if (const auto* down = std::get_if<Disconnected>(&*event))
-        return Error(down->denied ? ErrorCode::kDenied : ErrorCode::kUnavailable, down->reason);
+    while (auto event = watch_->next()) {
+      const auto* down = std::get_if<Disconnected>(&*event);
+      if (down == nullptr) continue;
+      link_.socket().set(ZMQ_LINGER, 0);  // nothing can leave any more
+      return Error(down->denied ? ErrorCode::kDenied : ErrorCode::kUnavailable, down->reason);
+    }
     return {};
   }
 

@@ -54,7 +54,9 @@ class Channel final : public ControlChannel {
   std::optional<ChannelEvent> next() {
     if (watch_->connected())
       if (auto payload = receive()) return std::move(*payload);
-    if (auto event = watch_->next()) return std::visit([](auto& e) { return ChannelEvent(std::move(e)); }, *event);
+    auto event = watch_->next();
+    if (watch_->ended()) dealer_.set(ZMQ_LINGER, 0);  // nothing can leave any more
+    if (event) return std::visit([](auto& e) { return ChannelEvent(std::move(e)); }, *event);
     return std::nullopt;
   }
 

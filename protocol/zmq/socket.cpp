@@ -99,7 +99,12 @@ std::string Socket::last_endpoint() const {
   std::array<char, 512> text{};
   std::size_t size = text.size();
   SHOAL_CHECK(zmq_getsockopt(handle_, ZMQ_LAST_ENDPOINT, text.data(), &size) == 0, zmq_strerror(zmq_errno()));
-  return text.data();
+  // A dual-stack socket calls IPv4 addresses by their IPv6 names; people know them without.
+  std::string endpoint = text.data();
+  constexpr std::string_view kMapped = "tcp://[::ffff:";
+  if (const std::size_t end = endpoint.find(']'); endpoint.starts_with(kMapped) && end != std::string::npos)
+    endpoint = "tcp://" + endpoint.substr(kMapped.size(), end - kMapped.size()) + endpoint.substr(end + 1);
+  return endpoint;
 }
 
 std::optional<Message> Socket::receive() {

@@ -46,7 +46,7 @@ TEST(Units, PrintsTheShortestExactText) {
   EXPECT_EQ(format_duration(90s), "90s");
   EXPECT_EQ(format_duration(1h), "1h");
   EXPECT_EQ(format_duration(1500us), "1500us");
-  EXPECT_EQ(format_duration(0s), "0ns");
+  EXPECT_EQ(format_duration(0s), "0s");
   EXPECT_EQ(format_bytes(Bytes{std::uint64_t{64} << 20}), "64MiB");
   EXPECT_EQ(format_bytes(Bytes{250000}), "250KB");
   EXPECT_EQ(format_bytes(Bytes{12345}), "12345B");

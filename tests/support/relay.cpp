@@ -1,12 +1,10 @@
 #include "tests/support/relay.h"
 
 #include <arpa/inet.h>
-#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -80,17 +78,12 @@ struct Relay::Flow {
 
   // When allowance() may have grown.
   Duration until_due(SteadyTime now) const {
-    if (rules.cut_after && passed >= *rules.cut_after) return kThrottleStep;
     if (held.empty()) return kLongest;
     if (held.front().due > now) return held.front().due - now;
     return rules.bytes_per_second > 0 ? Duration(kThrottleStep) : Duration(kLongest);
   }
 
-  // Everything that passed has also left this machine's buffers: a reset would throw it away.
-  bool cut_reached() const {
-    int unsent = 0;
-    return rules.cut_after && passed >= *rules.cut_after && (ioctl(to, SIOCOUTQ, &unsent) != 0 || unsent == 0);
-  }
+  bool cut_reached() const { return rules.cut_after && passed >= *rules.cut_after; }
   bool drained() const { return ended && held.empty(); }
 
   // False when the connection broke.
@@ -132,13 +125,14 @@ struct Relay::Connection {
              std::atomic<std::uint64_t>& bytes_down)
       : near(near_fd), far(far_fd), up{near, far, up_rules, bytes_up}, down{far, near, down_rules, bytes_down} {}
   ~Connection() {
-    close_with_reset(near);
-    close_with_reset(far);
+    if (near >= 0) close_with_reset(near);
+    if (far >= 0) close_with_reset(far);
   }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
   std::array<pollfd, 2> poll_items(SteadyTime now) const {
+    if (draining >= 0) return {pollfd{near, POLLIN, 0}, pollfd{far, POLLIN, 0}};  // poll() skips the closed one
     const auto events = [now](const Flow& in, const Flow& out) {
       return static_cast<short>((in.wants_input() ? POLLIN : 0) | (out.allowance(now) > 0 ? POLLOUT : 0));
     };
@@ -147,15 +141,35 @@ struct Relay::Connection {
 
   // False when the connection is over.
   bool step(const pollfd& near_item, const pollfd& far_item) {
+    if (draining >= 0) return drain();
     const SteadyTime now = std::chrono::steady_clock::now();
     if (((near_item.revents | far_item.revents) & (POLLERR | POLLNVAL)) != 0) return false;
     if ((near_item.revents & (POLLIN | POLLHUP)) != 0 && up.wants_input() && !up.pull()) return false;
     if ((far_item.revents & (POLLIN | POLLHUP)) != 0 && down.wants_input() && !down.pull()) return false;
     if (!up.push(now) || !down.push(now)) return false;
-    return !up.cut_reached() && !down.cut_reached() && !(up.drained() && down.drained());
+    if (up.cut_reached()) {
+      begin_cut(near, far);
+    } else if (down.cut_reached()) {
+      begin_cut(far, near);
+    }
+    return !(up.drained() && down.drained());
+  }
+
+  // A reset would throw away what the receiver has not read yet, so it gets an orderly end of what passed.
+  void begin_cut(int& sender, int receiver) {
+    close_with_reset(std::exchange(sender, -1));
+    shutdown(receiver, SHUT_WR);
+    draining = receiver;
+  }
+
+  bool drain() const {
+    std::array<char, 4096> ignored;
+    const ssize_t n = recv(draining, ignored.data(), ignored.size(), MSG_DONTWAIT);
+    return n > 0 || (n < 0 && (errno == EAGAIN || errno == EINTR));
   }
 
   int near, far;
+  int draining = -1;  // after a cut: the end that may still read
   Flow up, down;
 };
 

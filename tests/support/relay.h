@@ -19,7 +19,7 @@ namespace shoal::testing {
 struct RelayRules {
   Duration delay{};                         // of every byte
   std::uint64_t bytes_per_second = 0;       // 0: no limit
-  std::optional<std::uint64_t> cut_after = {};   // exactly so many bytes pass, then both ends of the connection are reset
+  std::optional<std::uint64_t> cut_after = {};   // exactly so many bytes pass, then the sender is reset and the receiver sees the end
   std::optional<std::uint64_t> corrupt_at = {};  // one bit of this byte is flipped
 };
 

@@ -241,7 +241,8 @@ TEST_F(JournalTest, TheArchiveKeepsEveryEventFromItsStart) {
 
   for (std::uint64_t sequence = 7; sequence <= 100; ++sequence) {
     ASSERT_TRUE(journal->append(records(sequence, sequence)).ok());
-    if (sequence % 3 == 0) ASSERT_TRUE(journal->commit(commit_at(sequence, "at " + std::to_string(sequence))).ok());
+    if (sequence % 3 != 0) continue;
+    ASSERT_TRUE(journal->commit(commit_at(sequence, "at " + std::to_string(sequence))).ok());
   }
   found = archive();
   EXPECT_EQ(found.snapshot, "at " + std::to_string(found.start));
@@ -277,8 +278,9 @@ TEST_F(JournalTest, DamageToATableFileIsCorruption) {
     return names;
   };
   // Three write buffers full: RocksDB has to write at least one of them out before it takes more.
-  for (std::uint64_t sequence = 1; sequence <= 12; ++sequence)
+  for (std::uint64_t sequence = 1; sequence <= 12; ++sequence) {
     ASSERT_TRUE(journal->commit(commit_at(sequence, std::string(1'000'000, 's'))).ok());
+  }
   journal.reset();
   ASSERT_THAT(tables(), testing::Not(testing::IsEmpty()));
   for (const std::string& name : tables()) {

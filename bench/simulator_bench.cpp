@@ -1,0 +1,130 @@
+// What the simulator costs beyond a plain LibTorch loop over the same clients, and what a second worker gains; and how many
+// coordinator events it handles a second without learning.
+//
+//   simulator_bench [repetitions]     the 2NN, 20 clients of 600 examples, 10 a round; interleaved runs, medians
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <vector>
+
+#include "base/rng.h"
+#include "simulator/engine.h"
+#include "simulator/world.h"
+#include "tests/client/training/plain_loop.h"
+
+namespace shoal::simulator {
+namespace {
+
+class Silent final : public Observer {
+ public:
+  Status on_round(const RoundRecord&) override { return {}; }
+  void on_opened(Time, const coordinator::action::RoundOpened&) override {}
+  void on_abandoned(Time, const coordinator::action::RoundClosed&) override {}
+};
+
+template <class Work>
+double seconds(Work work) {
+  const auto begin = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+}
+
+double median(std::vector<double> times) {
+  std::ranges::nth_element(times, times.begin() + static_cast<std::ptrdiff_t>(times.size() / 2));
+  return times[times.size() / 2];
+}
+
+ExperimentOptions experiment() {
+  ExperimentOptions options;
+  options.evaluate_every = 0;
+  options.job.rounds = 5;
+  options.job.fedavg.cohort = 10;
+  options.data.source = "procedural:1:20:600";
+  options.data.partition.kind = client::data::PartitionKind::kNatural;
+  options.population.devices = 20;
+  options.population.step_seconds = {DistributionKind::kLognormal, 0.02, 0.5};
+  return options;
+}
+
+// The world stands; what is measured are the rounds, as in the plain loop.
+double simulate(ExperimentOptions options, unsigned workers) {
+  options.workers = workers;
+  World world = make_world(options, "").value();
+  Silent silent;
+  Engine engine({options.job, options.evaluate_every}, *world.population, *world.learning, silent);
+  return seconds([&] {
+    engine.begin().value();
+    while (!engine.ended()) engine.turn().value();
+  });
+}
+
+double plain(const ExperimentOptions& options, const LearningTask& task, const client::training::PlainData& data) {
+  using namespace client::training;
+  torch::nn::Sequential network = plain_network("2nn");
+  std::vector<float> model = task.initial;
+  return seconds([&] {
+    for (std::uint64_t round = 1; round <= options.job.rounds; ++round) {
+      std::vector<double> mean(model.size());
+      double samples = 0;
+      for (std::uint64_t index : Stream(options.job.seed, "cohort", round).sample(task.devices.size(), options.job.fedavg.cohort)) {
+        const auto& rows = task.devices[index].train;
+        const auto weight = static_cast<double>(rows.size());
+        load(network, model);
+        plain_train(network, data, rows, options.job.training, steps_wanted(rows.size(), options.job.training, 0),
+                    derive_seed(options.job.seed, "train", index + 1, round - 1));
+        const std::vector<float> trained = flat_parameters(network);
+        for (std::size_t i = 0; i < model.size(); ++i) mean[i] += weight * trained[i];
+        samples += weight;
+      }
+      for (std::size_t i = 0; i < model.size(); ++i) model[i] = static_cast<float>(mean[i] / samples);
+    }
+  });
+}
+
+void learning(int repetitions) {
+  const ExperimentOptions options = experiment();
+  const LearningTask task = make_task(options).value();
+  const client::training::PlainData data(task.train);
+  at::set_num_threads(1);  // as every worker does: at these batch sizes no library gains from a second thread
+  std::vector<double> loop, one, two;
+  for (int i = 0; i < repetitions; ++i) {
+    if (i % 2 == 0) loop.push_back(plain(options, task, data));  // neither always has the warmer cache
+    one.push_back(simulate(options, 1));
+    if (i % 2 != 0) loop.push_back(plain(options, task, data));
+    two.push_back(simulate(options, 2));
+  }
+  const double clients = static_cast<double>(options.job.rounds * options.job.fedavg.cohort);
+  std::printf("plain LibTorch loop   %7.2f ms a client\n", 1e3 * median(loop) / clients);
+  std::printf("simulator, 1 worker   %7.2f ms a client, %.3f times the plain loop\n", 1e3 * median(one) / clients,
+              median(one) / median(loop));
+  std::printf("simulator, 2 workers  %7.2f ms a client, %.2f times faster than 1\n", 1e3 * median(two) / clients,
+              median(one) / median(two));
+}
+
+void no_learning(std::uint32_t devices) {
+  ExperimentOptions options;
+  options.training = TrainingKind::kNone;
+  options.population.devices = devices;
+  options.job.rounds = 200;
+  options.job.fedavg.cohort = 1000;
+  World world = make_world(options, "").value();
+  Silent silent;
+  Engine engine({options.job, 0}, *world.population, *world.learning, silent);
+  engine.begin().value();
+  const std::uint64_t before = engine.events();
+  const double time = seconds([&] {
+    while (!engine.ended()) engine.turn().value();
+  });
+  std::printf("no learning           %7u devices, %.0f events/s\n", devices, static_cast<double>(engine.events() - before) / time);
+}
+
+}  // namespace
+}  // namespace shoal::simulator
+
+int main(int argc, char** argv) {
+  const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 7;
+  shoal::simulator::no_learning(10'000);
+  shoal::simulator::no_learning(1'000'000);
+  shoal::simulator::learning(repetitions);
+}
