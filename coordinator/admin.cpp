@@ -123,6 +123,13 @@ Json job_json(Service& service, const JobSummary& job) {
   return json;
 }
 
+// The newest row is told when it is complete: an evaluation of its version may be under way.
+bool awaits_evaluation(const JobSummary& job, const HistoryRow& row) {
+  const std::uint32_t every = job.spec.evaluation.every;
+  return job.status == JobStatus::kRunning && every > 0 && row.version % every == 0 && row.evaluated == 0 &&
+         row.version + 1 >= job.version;
+}
+
 // Runs `call` on the owner thread and waits for its result.
 template <class T>
 Result<T> on_owner(Service& service, std::function<Result<T>(Service&)> call) {
@@ -210,7 +217,8 @@ Result<Json> follow(Service& service, const Json& args_json) {
     auto answer = on_owner<Json>(service, [&args, &done, after](Service& s) -> Result<Json> {
       SHOAL_TRY_ASSIGN(const JobSummary summary, args.job(s));
       Json rows = Json::array();
-      for (const HistoryRow& row : s.history().rows(summary.job, after)) rows.push_back(Json::parse(row.to_json()));
+      for (const HistoryRow& row : s.history().rows(summary.job, after))
+        if (!awaits_evaluation(summary, row)) rows.push_back(Json::parse(row.to_json()));
       done = !rows.empty() || summary.status != JobStatus::kRunning;
       return Json{{"job", job_json(s, summary)}, {"rows", std::move(rows)}};
     });

@@ -141,7 +141,10 @@ Refusal admission(const Machine::State& state, const DeviceState& device, Assign
   if (facts.samples == 0 || facts.samples > open.assignment.max_samples) return Refusal::kSampleCount;
   // The zero digest means "no update came" in LastAnswer, and zero steps cannot make one.
   if (facts.steps == 0 || facts.digest == Digest{} || !std::isfinite(facts.loss)) return Refusal::kMalformed;
-  if (open.assignment.steps > 0 && facts.steps > open.assignment.steps) return Refusal::kMalformed;
+  // More steps than were asked for would buy weight where steps count (FedNova).
+  const protocol::TrainingSpec& training = open.assignment.training;
+  const std::uint64_t batches = (facts.samples + training.batch_size - 1) / training.batch_size;
+  if (facts.steps > (open.assignment.steps > 0 ? open.assignment.steps : training.epochs * batches)) return Refusal::kMalformed;
   return Refusal::kNone;
 }
 

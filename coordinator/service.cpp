@@ -86,6 +86,7 @@ Status Service::serve() {
     take_results();
     run_posted();
     watch_time();
+    count_traffic();
     SHOAL_TRY(settle());
     ready_ = !machine().storage_full() && !flush_failed_;
   }
@@ -150,6 +151,18 @@ void Service::watch_time() {
     parts_.metrics.add("shoal_devices_lost_total");
   }
   if (now() >= next_storage_look_) watch_storage(false);
+}
+
+void Service::count_traffic() {
+  const protocol::BulkCounters bulk = parts_.bulk.counters();
+  const auto count = [this](std::string_view name, std::uint64_t value) { parts_.metrics.set(name, static_cast<double>(value)); };
+  count("shoal_bulk_chunks_received_total", bulk.chunks_received);
+  count("shoal_bulk_chunks_sent_total", bulk.chunks_sent);
+  count("shoal_bulk_received_bytes_total", bulk.bytes_received);
+  count("shoal_bulk_sent_bytes_total", bulk.bytes_sent);
+  count("shoal_bulk_handshakes_denied_total", bulk.handshakes_denied);
+  count("shoal_control_received_bytes_total", parts_.control.bytes_received());
+  count("shoal_control_sent_bytes_total", parts_.control.bytes_sent());
 }
 
 // Full as soon as a write failed or less than min_free_disk is left; has room again when twice that is free.

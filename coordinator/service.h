@@ -111,6 +111,7 @@ class Service {
   void take_results();
   void run_posted();
   void watch_time();
+  void count_traffic();
   Status settle();
   void watch_storage(bool full_seen);
   Status drain();

@@ -209,6 +209,7 @@ void Service::begin_upload(Session& session, const Offer& offer) {
     if (sink.error().code() != ErrorCode::kCorrupt) store_failed(sink.error());  // else the intake reports a refusal
     return;
   }
+  if (*held > 0) parts_.metrics.add("shoal_uploads_resumed_total");
   if (*held == offer.object.chunks()) return (*sink)->complete();
   auto ticket = parts_.bulk.offer_upload(offer.object, *held, std::move(*sink), kTicketValidity);
   if (!ticket.ok()) return refuse(session.peer, Refusal::kBusy, offer.assignment, ticket.error().message(), kTryAgain);

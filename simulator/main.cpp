@@ -125,7 +125,9 @@ void print_summary(const simulator::RunSummary& summary, const simulator::RunFol
 Status run(const RunArguments& arguments) {
   const std::string stem = std::filesystem::path(arguments.file).stem().string();
   const std::string out = arguments.out.empty() ? "runs/" + (stem.empty() ? "run" : stem) : arguments.out;
-  simulator::RunRequest request{.plugin_folder = arguments.plugins, .resume = arguments.resume};
+  simulator::RunRequest request;
+  request.plugin_folder = arguments.plugins;
+  request.resume = arguments.resume;
   SHOAL_TRY(read_options(arguments, out, request.options));
   if (arguments.print) {
     std::printf("%s", cli::print(request.options).c_str());

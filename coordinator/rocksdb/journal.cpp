@@ -71,11 +71,14 @@ class RocksJournal final : public Journal {
   Status check_build(Database& db);
 
   const JournalOptions options_;
-  std::unique_ptr<Database> db_;  // null after an error
+  std::unique_ptr<Database> db_;  // null when it could not be opened again
+  bool failed_ = false;           // a write failed: to be opened again, by the next call (iterators may still be open)
 };
 
 Result<Database*> RocksJournal::database() {
+  if (failed_) db_.reset();
   if (!db_) {
+    failed_ = false;
     SHOAL_TRY_ASSIGN(db_, Database::open(options_.folder, Database::Mode::kReadWrite, options_.env));
   }
   return db_.get();
@@ -85,7 +88,7 @@ Result<Database*> RocksJournal::database() {
 // and forgets a batch of which only a part was written.
 Status RocksJournal::write(Database& db, rocksdb::WriteBatch& batch) {
   Status status = db.write(batch);
-  if (!status.ok()) db_.reset();
+  failed_ = !status.ok();
   return status;
 }
 

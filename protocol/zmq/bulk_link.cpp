@@ -7,6 +7,9 @@ namespace {
 
 // For acks and an ending beside the chunks.
 constexpr std::uint32_t kSpareMessages = 4;
+// What may be sent is bounded by the window already, and acks are small. libzmq hears late, after half of a queue was sent, that
+// there is room again, so that a queue of just the window's length would seem full at times.
+constexpr std::uint32_t kSendQueueWindows = 4;
 
 bool has_body(BulkKind kind) { return kind == BulkKind::kChunk || kind == BulkKind::kFailed; }
 
@@ -40,7 +43,7 @@ BulkCounters BulkTally::read() const {
 BulkLink::BulkLink(Socket socket, bool routed, std::uint32_t window) : socket_(std::move(socket)), routed_(routed) {
   socket_.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(kMaxBulkBodyBytes));
   socket_.set(ZMQ_RCVHWM, static_cast<int>(window + kSpareMessages));
-  socket_.set(ZMQ_SNDHWM, static_cast<int>(window + kSpareMessages));
+  socket_.set(ZMQ_SNDHWM, static_cast<int>(kSendQueueWindows * (window + kSpareMessages)));
 }
 
 std::optional<BulkLink::Received> BulkLink::receive() {

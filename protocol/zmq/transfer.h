@@ -22,6 +22,7 @@ struct Transfer {
   std::uint32_t wanted = 0;   // download: end of what the client has room for
   bool opened = false;        // its first message was taken
   bool waiting = false;       // in line for room
+  bool gone = false;          // the connection ended
   Time progress{};            // when the last chunk was finished
 
   bool upload() const { return offer->sink != nullptr; }

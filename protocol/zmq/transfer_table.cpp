@@ -7,6 +7,9 @@
 namespace shoal::protocol::zmq {
 namespace {
 
+// How long chunks that arrived before their connection ended may wait in the socket.
+constexpr Duration kLastWords = std::chrono::seconds(2);
+
 // What the client may know of a source's or sink's error.
 std::pair<BulkFailure, std::string_view> told(const Error& error) {
   switch (error.code()) {
@@ -25,6 +28,7 @@ void TransferTable::take(BulkMessage message) {
   const auto found = transfers_.find(message.route);
   Transfer* transfer = found == transfers_.end() ? open(message) : &found->second;
   if (transfer == nullptr) return;
+  if (transfer->offer->withdrawn) return fail(transfer->route, BulkFailure::kWithdrawn, "the ticket was withdrawn");
   switch (message.frame.kind) {
     case BulkKind::kPut: return take_put(*transfer);
     case BulkKind::kAck: return take_ack(*transfer, message.frame);
@@ -85,7 +89,7 @@ void TransferTable::take_chunk(Transfer& transfer, const BulkMessage& message) {
   Status written;
   {
     const std::lock_guard lock(transfer.offer->busy);
-    if (transfer.offer->withdrawn) return;  // the next sweep tells the client
+    if (transfer.offer->withdrawn) return;  // the next message or sweep tells the client
     written = transfer.offer->sink->write(chunk, message.body.bytes());
   }
   if (!written.ok()) return fail(transfer.route, written.error());
@@ -114,7 +118,11 @@ void TransferTable::step(Transfer& transfer) {
 
 void TransferTable::acknowledge(Transfer& transfer) {
   const BulkFrame ack{BulkKind::kAck, transfer.next, transfer.granted - transfer.next, 0};
-  if (link_.send(transfer.route, ack) != SendResult::kSent) end(transfer.route);
+  switch (link_.send(transfer.route, ack)) {
+    case SendResult::kSent: return;
+    case SendResult::kGone: transfer.gone = true; return;  // what had arrived before is still to be written
+    case SendResult::kFull: return end(transfer.route);    // it does not read
+  }
 }
 
 // Sends a download's chunks as far as client and budget allow.
@@ -169,7 +177,7 @@ void TransferTable::sweep(Duration stall) {
   for (const auto& [route, transfer] : transfers_) {
     if (transfer.offer->withdrawn)
       withdrawn.push_back(route);
-    else if (!transfer.waiting && clock_.now() - transfer.progress >= stall)
+    else if (!transfer.waiting && clock_.now() - transfer.progress >= (transfer.gone ? std::min(kLastWords, stall) : stall))
       stalled.push_back(route);
   }
   for (const std::string& route : withdrawn) fail(route, BulkFailure::kWithdrawn, "the ticket was withdrawn");

@@ -152,7 +152,7 @@ TEST(Rng, ShuffleIsAPermutationAndUniformOverPositions) {
 
 TEST(Rng, SampleDrawsDistinctIndices) {
   Stream stream(1, "sample");
-  for (const auto [n, k] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{{10, 0}, {10, 3}, {10, 10}, {1000000000000, 50}}) {
+  for (const auto& [n, k] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{{10, 0}, {10, 3}, {10, 10}, {1000000000000, 50}}) {
     const auto picked = stream.sample(n, k);
     EXPECT_EQ(picked.size(), k);
     EXPECT_EQ(std::set<std::uint64_t>(picked.begin(), picked.end()).size(), k);

@@ -2,6 +2,7 @@
 
 #include <rocksdb/file_system.h>
 
+#include <cstdarg>
 #include <string>
 #include <utility>
 #include <vector>
@@ -107,6 +108,13 @@ class Folder final : public rocksdb::FSDirectory {
 // The data folder's own lock is what counts; RocksDB's is always free.
 class NoLock final : public rocksdb::FileLock {};
 
+class NoLogger final : public rocksdb::Logger {
+ public:
+  using Logger::Logv;
+  void Logv(const char*, va_list) override {}
+  std::size_t GetLogFileSize() const override { return 0; }
+};
+
 class FaultyFileSystem final : public rocksdb::FileSystem {
  public:
   explicit FaultyFileSystem(FaultyFiles& disk) : disk_(disk) {}
@@ -185,8 +193,9 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
     return IOStatus::OK();
   }
   IOStatus GetTestDirectory(const IOOptions&, std::string*, IODebugContext*) override { return IOStatus::NotSupported(); }
-  IOStatus NewLogger(const std::string&, const IOOptions&, std::shared_ptr<rocksdb::Logger>*, IODebugContext*) override {
-    return IOStatus::NotSupported();
+  IOStatus NewLogger(const std::string&, const IOOptions&, std::shared_ptr<rocksdb::Logger>* result, IODebugContext*) override {
+    *result = std::make_shared<NoLogger>();
+    return IOStatus::OK();
   }
   IOStatus GetAbsolutePath(const std::string& path, const IOOptions&, std::string* result, IODebugContext*) override {
     *result = path;

@@ -1,0 +1,115 @@
+// The real `shoal` program: what it prints and how it exits.
+#include "cli/commands.h"
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include "protocol/safetensors_file.h"
+#include "tests/support/temporary_folder.h"
+
+namespace shoal::cli {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Ended {
+  int code = -1;
+  std::string text;  // both streams
+};
+
+// Runs `shoal ARGUMENTS` in a shell, without a coordinator to talk to.
+Ended shoal(const std::string& arguments) {
+  const std::string command = "SHOAL_SOCKET=/nonexistent/socket " SHOAL_BINARY_DIR "/bin/shoal " + arguments + " 2>&1";
+  std::FILE* pipe = ::popen(command.c_str(), "r");
+  Ended ended;
+  std::array<char, 4096> buffer;
+  while (const std::size_t n = std::fread(buffer.data(), 1, buffer.size(), pipe)) ended.text.append(buffer.data(), n);
+  ended.code = WEXITSTATUS(::pclose(pipe));
+  return ended;
+}
+
+TEST(Shoal, EveryCommandHasHelpWithAnExample) {
+  for (const char* command :
+       {"", "status", "report", "model init", "model inspect", "model export", "data inspect", "device invite", "device list",
+        "device show", "device approve", "device revoke", "job submit", "job list", "job show", "job wait", "job follow", "job stop",
+        "job export"}) {
+    const Ended help = shoal(std::string(command) + " --help");
+    EXPECT_EQ(help.code, 0) << command;
+    EXPECT_THAT(help.text, HasSubstr("Example:\n  shoal ")) << command;
+  }
+}
+
+TEST(Shoal, UsageErrorsAreTwoAndOneLine) {
+  for (const char* arguments : {"", "jbo", "job", "job submit", "model init --arch 2nn --input 1x28x28 --classes none m", "device show x"}) {
+    const Ended ended = shoal(arguments);
+    EXPECT_EQ(ended.code, 2) << arguments;
+    EXPECT_THAT(ended.text, HasSubstr("shoal: error: ")) << arguments;
+    EXPECT_EQ(std::count(ended.text.begin(), ended.text.end(), '\n'), 1) << ended.text;
+  }
+  EXPECT_THAT(shoal("jbo").text, HasSubstr("there is no command \"jbo\""));
+}
+
+TEST(Shoal, WithoutACoordinatorAdministrationIsThree) {
+  for (const char* arguments : {"status", "device list", "job list", "job wait 1"}) {
+    const Ended ended = shoal(arguments);
+    EXPECT_EQ(ended.code, 3) << arguments;
+    EXPECT_THAT(ended.text, HasSubstr("start shoal-coordinator")) << arguments;
+  }
+}
+
+TEST(Shoal, MakesInspectsAndExportsModels) {
+  const shoal::testing::TemporaryFolder folder;
+  const std::string model = folder.file("m.safetensors"), plain = folder.file("plain.safetensors");
+  EXPECT_EQ(shoal("model init --arch 2nn --input 1x28x28 --classes 10 --seed 3 " + model).code, 0);
+  const Ended inspected = shoal("model inspect " + model + " --json");
+  const auto json = nlohmann::json::parse(inspected.text);
+  EXPECT_EQ(json["parameters"], 199210);
+  EXPECT_EQ(json["tensors"][0]["name"], "fc1.weight");
+  EXPECT_EQ(json["tensors"][0]["shape"], (nlohmann::json{200, 784}));
+  const Ended table = shoal("model inspect " + model);
+  EXPECT_THAT(table.text, HasSubstr("199,210"));
+  EXPECT_THAT(table.text, Not(HasSubstr("\033["))) << "a pipe gets no colors";
+
+  EXPECT_EQ(shoal("model export " + model + " " + plain).code, 0);
+  const auto before = protocol::read_model(model).value(), after = protocol::read_model(plain).value();
+  EXPECT_EQ(before.values, after.values);
+  EXPECT_EQ(after.metadata.count("shoal.model"), 0u);
+}
+
+TEST(Shoal, TheSameSeedMakesTheSameFile) {
+  const shoal::testing::TemporaryFolder folder;
+  const auto make = [&](int seed) {
+    const std::string path = folder.file("m");
+    EXPECT_EQ(shoal("model init --arch logistic --input 30 --classes 2 --seed " + std::to_string(seed) + " " + path).code, 0);
+    return protocol::read_model(path).value().values;
+  };
+  EXPECT_EQ(make(1), make(1));
+  EXPECT_NE(make(1), make(2));
+}
+
+TEST(Shoal, ModelMistakesSayWhatIsThere) {
+  const Ended unknown = shoal("model init --arch 3nn --input 1x28x28 --classes 10 /nonexistent/m");
+  EXPECT_EQ(unknown.code, 5);
+  EXPECT_THAT(unknown.text, HasSubstr("2nn"));
+  EXPECT_EQ(shoal("model init --arch 2nn --input 1xx28 --classes 10 /nonexistent/m").code, 2);
+  EXPECT_EQ(shoal("model inspect /nonexistent/m").code, 5);
+}
+
+TEST(Shoal, InspectsData) {
+  const Ended text = shoal("data inspect procedural:1:3:20");
+  EXPECT_EQ(text.code, 0);
+  EXPECT_THAT(text.text, HasSubstr("3 natural"));
+  const auto json = nlohmann::json::parse(shoal("data inspect procedural:1:3:20 --json").text);
+  EXPECT_EQ(json["train_rows"], 60);
+  EXPECT_EQ(json["shape"], (nlohmann::json{1, 28, 28}));
+}
+
+}  // namespace
+}  // namespace shoal::cli
