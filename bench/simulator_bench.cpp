@@ -102,11 +102,11 @@ void learning(int repetitions) {
               median(one) / median(two));
 }
 
-void no_learning(std::uint32_t devices) {
+void no_learning(std::uint32_t devices, std::uint64_t rounds) {
   ExperimentOptions options;
   options.training = TrainingKind::kNone;
   options.population.devices = devices;
-  options.job.rounds = 200;
+  options.job.rounds = rounds;
   options.job.fedavg.cohort = 1000;
   World world = make_world(options, "").value();
   Silent silent;
@@ -124,7 +124,7 @@ void no_learning(std::uint32_t devices) {
 
 int main(int argc, char** argv) {
   const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 7;
-  shoal::simulator::no_learning(10'000);
-  shoal::simulator::no_learning(1'000'000);
+  shoal::simulator::no_learning(10'000, 200);
+  shoal::simulator::no_learning(1'000'000, 20);
   shoal::simulator::learning(repetitions);
 }

@@ -92,14 +92,21 @@ Result<std::shared_ptr<protocol::ChunkSink>> Intake::receive(const Offer& offer,
   return std::shared_ptr<protocol::ChunkSink>(std::move(upload));
 }
 
+bool Intake::settling(AssignmentId assignment) const {
+  const std::lock_guard lock(mutex_);
+  return settling_.contains(assignment);
+}
+
 std::vector<IntakeResult> Intake::results() {
   const std::lock_guard lock(mutex_);
+  for (const IntakeResult& result : results_) settling_.erase(result.offer.assignment);
   return std::exchange(results_, {});
 }
 
 void Intake::finish(IntakeResult result) {
   {
     const std::lock_guard lock(mutex_);
+    settling_.insert(result.offer.assignment);
     to_sync_.push_back(std::move(result));
   }
   changed_.notify_all();

@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -49,6 +50,8 @@ class Intake {
 
   // Where the bulk plane writes this update, from chunk `held` on (what BodyStore::open() returned).
   Result<std::shared_ptr<protocol::ChunkSink>> receive(const Offer& offer, std::uint32_t held);
+  // The bytes of this update are complete, and results() has not told yet how it ended.
+  bool settling(AssignmentId assignment) const;
   std::vector<IntakeResult> results();
 
  private:
@@ -58,8 +61,9 @@ class Intake {
 
   BodyStore& bodies_;
   std::function<void()> wake_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
+  std::set<AssignmentId> settling_;
   std::deque<IntakeResult> to_sync_;
   std::vector<IntakeResult> results_;
   bool ending_ = false;

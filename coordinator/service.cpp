@@ -15,6 +15,9 @@ constexpr Duration kLongestWait = std::chrono::seconds(1);
 constexpr Duration kStorageInterval = std::chrono::seconds(1);
 constexpr std::string_view kSubmissions = "submissions";
 constexpr Duration kDrainLimit = std::chrono::seconds(30);
+// Tries that an update has whose chunks do not open, and when to try again.
+constexpr int kMostDamaged = 3;
+constexpr Duration kDamagedAgain = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -111,6 +114,10 @@ void Service::take_results() {
                       result.error->to_string());
       if (Session* session = sessions_.find(offer.device))
         refuse(session->peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kStorageInterval * 5);
+    } else if (result.refusal == Refusal::kUnsealable && ++damaged_[offer.assignment] < kMostDamaged) {
+      // Perhaps only the link's doing. The chunks before it are held and need not come again.
+      if (Session* session = sessions_.find(offer.device))
+        refuse(session->peer, result.refusal, offer.assignment, {}, kDamagedAgain);
     } else if (result.refusal != Refusal::kNone) {
       durable_.step(event::AssignmentFailed{offer.device, offer.assignment, result.refusal, {}}, now());
     } else {

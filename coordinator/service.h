@@ -151,6 +151,7 @@ class Service {
   SealedUpdates updates_;
   std::map<JobId, JobShape> shapes_;
   std::map<AssignmentId, std::string> tickets_;  // user of the open upload ticket
+  std::map<AssignmentId, int> damaged_;          // how often a chunk of it did not open
   std::vector<std::function<void()>> after_flush_;
   std::uint64_t next_job_ = 1;
   Time started_at_{};      // machine time when the program's clock read zero

@@ -26,6 +26,7 @@ void Service::carry_out(const action::Assign& a) {
 }
 
 void Service::carry_out(const action::Answer& a) {
+  damaged_.erase(a.assignment);
   Session* session = sessions_.find(a.device);
   if (session != nullptr && session->holds == a.assignment) session->holds = {};
   if (a.refusal == Refusal::kNone) {
@@ -38,6 +39,7 @@ void Service::carry_out(const action::Answer& a) {
 }
 
 void Service::carry_out(const action::Revoke& a) {
+  damaged_.erase(a.assignment);
   if (const auto ticket = tickets_.find(a.assignment); ticket != tickets_.end()) {
     parts_.bulk.withdraw(ticket->second);
     tickets_.erase(ticket);

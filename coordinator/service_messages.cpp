@@ -170,8 +170,14 @@ void Service::on_fetch(Session& session, const message::FetchModel& m) {
 void Service::on_offer(Session& session, const message::OfferUpdate& m) {
   bool already = false;
   Refusal refusal = machine().admissible(session.device, m.assignment, m.facts, &already);
-  if (already && refusal == Refusal::kNone) return send(session.peer, message::Receipt{m.assignment});
-  if (already) return refuse(session.peer, refusal, m.assignment);
+  if (already) {
+    // The answer may be newer than the last write (a full disk is waited for), and nobody is told of what is not durable.
+    after_flush_.push_back([this, peer = session.peer, refusal, id = m.assignment] {
+      if (refusal != Refusal::kNone) return refuse(peer, refusal, id);
+      send(peer, message::Receipt{id});
+    });
+    return;
+  }
   const auto open = machine().assignment_of(session.device, now());
   if (refusal == Refusal::kNone) {
     const auto shape = shape_of(open->job);
@@ -196,6 +202,8 @@ void Service::begin_upload(Session& session, const Offer& offer) {
     parts_.bulk.withdraw(old->second);
     tickets_.erase(old);
   }
+  // All of an earlier try is there and is being synced: nothing may take its place now, and its answer follows.
+  if (intake_.settling(offer.assignment)) return;
   const auto store_failed = [&](const Error& error) {
     parts_.log.warn("an upload cannot begin assignment=" + std::to_string(offer.assignment.value) + ": " + error.to_string());
     const bool full = error.code() == ErrorCode::kExhausted;

@@ -14,17 +14,22 @@ namespace {
 
 using testing::HasSubstr;
 
-// run_program with these arguments; what it printed to standard error goes to `errors`.
-int run(std::vector<std::string> arguments, const std::function<Status()>& body, std::string* errors = nullptr) {
+// run_program with these arguments.
+int run_with(std::vector<std::string> arguments, const std::function<Status()>& body) {
   CLI::App app("A test.");
   int number = 0;
   app.add_option("--number", number, "A number");
   arguments.insert(arguments.begin(), "test");
   std::vector<char*> argv;
   for (std::string& a : arguments) argv.push_back(a.data());
-  testing::internal::CaptureStderr();
-  const int code = run_program("test", app, static_cast<int>(argv.size()), argv.data(), body);
-  const std::string text = testing::internal::GetCapturedStderr();
+  return run_program("test", app, static_cast<int>(argv.size()), argv.data(), body);
+}
+
+// The same; what it printed to standard error goes to `errors`.
+int run(std::vector<std::string> arguments, const std::function<Status()>& body, std::string* errors = nullptr) {
+  ::testing::internal::CaptureStderr();
+  const int code = run_with(std::move(arguments), body);
+  const std::string text = ::testing::internal::GetCapturedStderr();
   if (errors != nullptr) *errors = text;
   return code;
 }
@@ -66,10 +71,11 @@ TEST(Program, ExceptionsAreBugs) {
 }
 
 TEST(ProgramDeathTest, AFailedCheckExitsWith70) {
-  EXPECT_EXIT(run({}, []() -> Status {
+  const auto impossible = []() -> Status {
     SHOAL_CHECK(false, "impossible");
     return {};
-  }), testing::ExitedWithCode(70), "");
+  };
+  EXPECT_EXIT(run_with({}, impossible), ::testing::ExitedWithCode(70), "bug: impossible");
 }
 
 }  // namespace

@@ -227,6 +227,14 @@ void Federation::await_online(std::size_t devices, Duration limit) const {
   }
 }
 
+void Federation::await(const std::string& what, const std::function<bool()>& condition, Duration limit) const {
+  const auto until = std::chrono::steady_clock::now() + limit;
+  while (!condition()) {
+    if (coordinator_->wait(std::chrono::milliseconds(2))) fail("the coordinator ended before " + what);
+    if (std::chrono::steady_clock::now() > until) fail(what + " did not come in time");
+  }
+}
+
 std::string Federation::export_digest(std::uint64_t job, const std::string& folder) const {
   admin("job.export", {{"job", job}, {"folder", path(folder)}});
   return digest_of(path(folder) + "/model.safetensors");

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -85,6 +86,8 @@ class Federation {
   Json await_version(std::uint64_t job, std::uint64_t version, Duration limit = kPatience) const;
   Json await_end(std::uint64_t job, Duration limit = kPatience) const;
   void await_online(std::size_t devices, Duration limit = kPatience) const;
+  // Until the condition holds, which nothing announces: it is looked at again and again while the coordinator runs.
+  void await(const std::string& what, const std::function<bool()>& condition, Duration limit = kPatience) const;
   // Exports the job and returns its model's digest.
   std::string export_digest(std::uint64_t job, const std::string& folder) const;
 

@@ -107,13 +107,14 @@ struct Relay::Flow {
   bool push(SteadyTime now) {
     while (const std::uint64_t most = allowance(now)) {
       auto& bytes = held.front().bytes;
+      total += most;  // before whoever receives them can look
       const ssize_t n = send(to, bytes.data(), most, MSG_DONTWAIT | MSG_NOSIGNAL);
+      total -= most - static_cast<std::uint64_t>(std::max<ssize_t>(n, 0));
       if (n < 0) return errno == EAGAIN || errno == EINTR;
       bytes.erase(bytes.begin(), bytes.begin() + n);
       if (bytes.empty()) held.pop_front();
       held_bytes -= static_cast<std::size_t>(n);
       passed += static_cast<std::uint64_t>(n);
-      total += static_cast<std::uint64_t>(n);
     }
     if (drained()) shutdown(to, SHUT_WR);
     return true;
