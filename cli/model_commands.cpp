@@ -36,6 +36,20 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return text.empty() ? "scalar" : text;
 }
 
+std::string short_number(double x, int digits = 3) {
+  char text[32];
+  std::snprintf(text, sizeof text, "%.*g", digits, x);
+  return text;
+}
+
+std::string scales_text(const std::vector<training::InputScale>& scales) {
+  if (scales.size() > 4) return "each of " + std::to_string(scales.size()) + " inputs by its own mean and deviation";
+  std::string text;
+  for (const auto& [mean, deviation] : scales)
+    text += (text.empty() ? "mean " : "; mean ") + short_number(mean, 6) + ", deviation " + short_number(deviation, 6);
+  return text;
+}
+
 // 1234567 to "1,234,567".
 std::string grouped(std::uint64_t n) {
   std::string text = std::to_string(n);
@@ -44,14 +58,15 @@ std::string grouped(std::uint64_t n) {
 }
 
 struct InitOptions {
-  std::string architecture = "2nn", input, file;
+  std::string architecture = "2nn", input, standardize, file;
   std::uint32_t classes = 0;
   std::uint64_t seed = 1;
 };
 
 Status init(const Context& context, const InitOptions& options) {
   SHOAL_TRY_ASSIGN(const training::Shape input, parse_shape(options.input));
-  SHOAL_TRY_ASSIGN(const auto description, training::make_description(options.architecture, input, options.classes));
+  SHOAL_TRY_ASSIGN(const auto description,
+                   training::make_description(options.architecture, input, options.classes, options.standardize));
   SHOAL_TRY_ASSIGN(const TensorLayout layout, training::layout_of(description));
   std::vector<float> values(layout.total());
   SHOAL_TRY(training::initialise(description, options.seed, values));
@@ -90,12 +105,6 @@ Summary summarise(std::span<const float> values) {
   return s;
 }
 
-std::string short_number(double x) {
-  char text[32];
-  std::snprintf(text, sizeof text, "%.3g", x);
-  return text;
-}
-
 Status inspect(const Context& context, const std::string& path) {
   SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   nlohmann::ordered_json json{{"file", path}, {"parameters", model.layout.total()}, {"metadata", model.metadata}};
@@ -124,6 +133,7 @@ Status inspect(const Context& context, const std::string& path) {
     facts.emplace_back("architecture", description->name);
     facts.emplace_back("input", shape_text(input));
     facts.emplace_back("classes", std::to_string(description->classes));
+    if (!description->standardize.empty()) facts.emplace_back("standardized", scales_text(description->standardize));
   } else {
     facts.emplace_back("architecture", "broken: " + description.error().to_string());
   }
@@ -159,6 +169,9 @@ void add_model_commands(CLI::App& app, Context& context) {
   initialising.add_option("--arch", options->architecture, "Architecture: " + names)->capture_default_str();
   initialising.add_option("--input", options->input, "Shape of one example, channels first: 1x28x28, or 30 for flat features")->required();
   initialising.add_option("--classes", options->classes, "Number of classes")->required()->check(CLI::Range(1u, 1000000u));
+  initialising.add_option("--standardize", options->standardize,
+                          "Mean and deviation of the inputs, which clients standardize with: 0.1307,0.3081 (MNIST), or such a pair "
+                          "for every channel");
   initialising.add_option("--seed", options->seed, "Seed of the initial values")->capture_default_str();
   initialising.add_option("FILE", options->file, "The file to write")->required();
   add_json_flag(initialising, context);

@@ -124,6 +124,7 @@ void AdminSocket::serve(Connection& connection) {
       alive = send_all(connection.socket, answer_(buffer.substr(0, end)) + "\n");
     if (!alive || buffer.size() > kMaxLine) break;
   }
+  ::shutdown(connection.socket, SHUT_RDWR);  // the other side learns it now; the descriptor is closed by sweep()
   connection.done = true;
 }
 

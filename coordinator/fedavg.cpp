@@ -14,6 +14,8 @@ constexpr Duration kFirstDeadline = std::chrono::minutes(15);  // nothing is kno
 constexpr Duration kShortestDeadline = std::chrono::seconds(10);
 constexpr Duration kLongestDeadline = std::chrono::hours(24);
 constexpr int kDeadlineMargin = 4;  // times what the slowest recent device took
+constexpr Duration kFirstPause = std::chrono::seconds(1);  // after an abandoned round; doubles with each in a row
+constexpr std::uint32_t kMostDoublings = 9;                // up to about eight minutes
 
 }  // namespace
 
@@ -33,7 +35,7 @@ Duration FedAvg::lease(Duration until_deadline) const {
 }
 
 Decisions FedAvg::on_idle(const PolicyView& view) {
-  if (state_.open || view.folding) return {};
+  if (state_.open || view.folding || view.now < state_.not_before) return {};
   const std::size_t carried = std::min<std::size_t>(state_.entries.size(), spec_.fedavg.cohort);
   const auto missing = static_cast<double>(spec_.fedavg.cohort - carried);
   const auto wanted = static_cast<std::size_t>(std::ceil(missing * spec_.fedavg.over_selection));
@@ -41,6 +43,7 @@ Decisions FedAvg::on_idle(const PolicyView& view) {
 
   Decisions decisions;
   state_.open = true;
+  state_.replaced = 0;
   ++state_.round;
   state_.deadline = saturating_add(view.now, round_time());
   Stream draw(spec_.seed, "cohort", state_.round);
@@ -79,7 +82,8 @@ Decisions FedAvg::on_failure(AssignmentId assignment, DeviceId device, const Pol
   // A replacement trains within what is left of the deadline; not the device that has just failed.
   std::vector<DeviceId> others;
   std::copy_if(view.idle.begin(), view.idle.end(), std::back_inserter(others), [&](DeviceId d) { return d != device; });
-  if (state_.open && view.now < state_.deadline && !others.empty()) {
+  if (state_.open && view.now < state_.deadline && !others.empty() && state_.replaced < spec_.fedavg.cohort) {
+    ++state_.replaced;
     Stream draw(spec_.seed, "replacement", assignment.value);
     Decisions decisions;
     decisions.assign.push_back({others[draw.below(others.size())], 0, lease(state_.deadline - view.now)});
@@ -102,7 +106,7 @@ Decisions FedAvg::settle(const PolicyView& view, bool out_of_time) {
   if (received >= spec_.fedavg.cohort) return close(view);
   if (!out_of_time && !state_.outstanding.empty()) return {};
   const double enough = std::max(1.0, spec_.fedavg.min_fraction * spec_.fedavg.cohort);
-  return static_cast<double>(received) >= enough ? close(view) : abandon();
+  return static_cast<double>(received) >= enough ? close(view) : abandon(view);
 }
 
 Decisions FedAvg::close(const PolicyView& view) {
@@ -132,16 +136,19 @@ Decisions FedAvg::close(const PolicyView& view) {
   }
   decisions.cancel.push_back(state_.round);
   state_.open = false;
+  state_.abandoned = 0;
   state_.entries.clear();
   state_.late.clear();
   state_.outstanding.clear();
   return decisions;
 }
 
-Decisions FedAvg::abandon() {
+Decisions FedAvg::abandon(const PolicyView& view) {
   Decisions decisions;
+  const Duration pause = kFirstPause * (1 << std::min(state_.abandoned++, kMostDoublings));
+  state_.not_before = saturating_add(view.now, pause);
   for (AssignmentId id : state_.outstanding) decisions.revoke.emplace_back(id, Refusal::kRoundAbandoned);
-  decisions.cancel.push_back(state_.round);
+  decisions.set.push_back({state_.round, state_.not_before});  // replaces the deadline; the machine then offers devices again
   decisions.abandoned = true;
   state_.open = false;
   state_.outstanding.clear();

@@ -4,7 +4,8 @@
 //   open  : enough devices are idle -> invite ceil((cohort - carried) * over_selection) of them
 //   close : cohort updates are in, or the deadline passed (or nobody is left to wait for) with at least min_fraction of it
 //   abandon: fewer; what did arrive is carried into the next round, since the model did not change
-// A device that fails is replaced by an idle one within the same deadline.
+// A device that fails is replaced by an idle one within the same deadline, at most cohort times a round. After an abandoned
+// round the next one waits, longer each time, so that a fleet that cannot do the work is not asked without pause.
 #pragma once
 
 #include <map>
@@ -37,17 +38,20 @@ class FedAvg final : public Policy {
     std::set<AssignmentId> stragglers;   // of closed rounds, still welcome (late = keep)
     std::vector<Entry> entries;          // received, not folded
     std::vector<Entry> late;             // kept for the next close
+    std::uint32_t replaced = 0;          // devices, in the open round
+    std::uint32_t abandoned = 0;         // rounds in a row
+    Time not_before{};                   // the next round opens at the earliest then
     Duration slowest{};                  // decaying maximum of what devices took
     template <class A>
     void fields(A& a) {
-      a(open, round, deadline, outstanding, stragglers, entries, late, slowest);
+      a(open, round, deadline, outstanding, stragglers, entries, late, replaced, abandoned, not_before, slowest);
     }
   };
 
   Duration round_time() const;
   Duration lease(Duration until_deadline) const;
   Decisions close(const PolicyView& view);
-  Decisions abandon();
+  Decisions abandon(const PolicyView& view);
   Decisions settle(const PolicyView& view, bool out_of_time);
 
   JobSpec spec_;

@@ -45,7 +45,7 @@ Decisions FedCompass::on_update(const Entry& entry, const PolicyView& view) {
     leave_group(entry.device, decisions);
     state_.general.push_back(entry);
     client.place = Place::kFree;
-    if (std::binary_search(view.idle.begin(), view.idle.end(), entry.device)) assign(entry.device, view, decisions);
+    if (view.idle.contains(entry.device)) assign(entry.device, view, decisions);
   } else {
     Group& group = found->second;
     group.arrived.push_back(entry.device);
@@ -91,7 +91,7 @@ Decisions FedCompass::on_committed(const PolicyView& view) {
   for (DeviceId device : held) {
     // One that went away meanwhile loses its place, and may come back through fill_places.
     state_.clients.at(device).place = Place::kFree;
-    if (std::binary_search(view.idle.begin(), view.idle.end(), device)) assign(device, view, decisions);
+    if (view.idle.contains(device)) assign(device, view, decisions);
   }
   start_fold(view, decisions);
   return decisions;

@@ -35,7 +35,7 @@ Result<Machine> Machine::load(std::string_view bytes) {
   if (!decoder.at_end())
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
   for (const auto& [id, device] : s.devices)
-    if (device.idle()) s.idle.push_back(id);
+    if (device.idle()) s.idle.insert(id);
   for (const auto& [id, open] : s.assignments)
     s.timers.insert({open.expires, State::TimerKind::kLease, open.assignment.job, id.value});
   for (const auto& [id, job] : s.jobs) {

@@ -109,7 +109,8 @@ struct Machine::State {
     auto operator<=>(const Timer&) const = default;
   };
   std::set<Timer> timers;
-  std::vector<DeviceId> idle;  // ascending
+  DeviceSet idle;
+  const DeviceSet nobody{};
 
   template <class A>
   void fields(A& a) {

@@ -14,6 +14,7 @@
 #include "base/archive.h"
 #include "base/ids.h"
 #include "base/time.h"
+#include "coordinator/device_set.h"
 #include "coordinator/job_spec.h"
 #include "protocol/facts.h"
 #include "protocol/refusal.h"
@@ -37,7 +38,7 @@ struct PolicyView {
   Time now{};
   Version version = 0;             // the newest committed model
   bool folding = false;            // a fold was asked for and is not committed yet
-  std::span<const DeviceId> idle;  // online, without work from any job, ascending; empty while the job may not assign
+  const DeviceSet& idle;           // online, without work from any job; empty while the job may not assign
 };
 
 // Local work for one device, from the newest version.

@@ -36,6 +36,7 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options, ServiceP
   SHOAL_TRY(parts.models.keep_only(refs));
 
   for (const JobSummary& job : s.machine().jobs()) s.next_job_ = std::max(s.next_job_, job.job.value + 1);
+  for (const auto& [key, ref] : s.models()) s.next_job_ = std::max(s.next_job_, key.first.value + 1);
   for (const action::Fold& fold : s.machine().open_folds()) s.carry_out(fold);
   // Whoever was online before may be gone: each gets one session's time to come back.
   for (DeviceId device : s.machine().online()) s.sessions_.open(device, {}, {}, s.now() + 3 * s.options_.heartbeat);

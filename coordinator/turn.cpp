@@ -70,18 +70,18 @@ void Turn::fail_assignment(AssignmentId id, Refusal refusal, bool told) {
 }
 
 void Turn::set_idle(DeviceId id, bool idle) {
-  const auto at = std::lower_bound(s_.idle.begin(), s_.idle.end(), id);
-  const bool listed = at != s_.idle.end() && *at == id;
-  if (idle && !listed) s_.idle.insert(at, id);
-  if (!idle && listed) s_.idle.erase(at);
+  if (idle) {
+    s_.idle.insert(id);
+  } else {
+    s_.idle.erase(id);
+  }
 }
 
 // ---- jobs ----
 
 PolicyView Turn::view(const JobState& job) const {
   const bool may_assign = job.running() && !job.finishing() && !s_.storage_full;
-  return {s_.now, job.version, job.fold.has_value(),
-          may_assign ? std::span<const DeviceId>(s_.idle) : std::span<const DeviceId>()};
+  return {s_.now, job.version, job.fold.has_value(), may_assign ? s_.idle : s_.nobody};
 }
 
 void Turn::apply(JobId id, JobState& job, Decisions d) {

@@ -39,6 +39,7 @@ struct DataOptions {
 struct ExperimentOptions {
   TrainingKind training = TrainingKind::kTorch;
   std::string model = "2nn";
+  std::string standardize;
   std::uint32_t workers = 0;          // threads that train; changes no result
   std::uint32_t evaluate_every = 1;   // rounds
   double target_accuracy = 0;         // 0: run all rounds
@@ -52,6 +53,8 @@ struct ExperimentOptions {
   void visit(Visitor& v) {
     v("training", training, any, "torch, synthetic (a cheap stand-in with the same bits everywhere) or none (the system alone)");
     v("model", model, any, "Model of the catalogue: logistic, 2nn, cnn, resnet8-gn or resnet20-gn");
+    v("standardize", standardize, any,
+      "Mean and deviation that the inputs are standardized with, like 0.1307 0.3081; one pair, or one a channel; empty: as they are");
     v("workers", workers, between(0u, 256u), "Threads that train; 0 is one a processor. Changes no result");
     v("evaluate_every", evaluate_every, between(0u, 1000000u), "Rounds between evaluations on the central test set; 0 never");
     v("target_accuracy", target_accuracy, between(0.0, 1.0), "Test accuracy that ends the run; 0 runs all rounds");

@@ -68,7 +68,8 @@ Result<LearningTask> make_task(const ExperimentOptions& options) {
   } else {
     task.devices = imagined_rows(options);
   }
-  SHOAL_TRY_ASSIGN(const training::ModelDescription model, training::make_description(options.model, input, classes));
+  SHOAL_TRY_ASSIGN(const training::ModelDescription model,
+                   training::make_description(options.model, input, classes, options.standardize));
   SHOAL_TRY_ASSIGN(task.layout, training::layout_of(model));
   task.metadata.emplace(training::kModelMetadataKey, training::to_text(model));
   task.initial.resize(task.layout.total());

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
 #include <optional>
 
 namespace shoal::client::training {
@@ -74,6 +75,35 @@ Error bad_line(std::string_view line, std::string why) {
   return Error(ErrorCode::kInvalid, "model description, line '" + std::string(line.substr(0, 80)) + "': " + why);
 }
 
+std::optional<float> parse_number(std::string_view text) {
+  float value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
+  return value;
+}
+
+Result<std::vector<InputScale>> parse_scales(std::string_view text) {
+  const std::vector<std::string_view> words = split(text, " ,\t\r");
+  const auto bad = [&](std::string why) {
+    return Error(ErrorCode::kInvalid, "standardize '" + std::string(text.substr(0, 80)) + "': " + why);
+  };
+  if (words.empty() || words.size() % 2 != 0)
+    return bad("want a mean and a deviation, or such a pair for every channel, like 0.1307 0.3081");
+  std::vector<InputScale> scales;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const std::optional<float> mean = parse_number(words[i]), deviation = parse_number(words[i + 1]);
+    if (!mean || !deviation) return bad("not every word is a finite number");
+    scales.push_back({*mean, *deviation});
+  }
+  return scales;
+}
+
+// The shortest text that reads back as the same float.
+std::string number_text(float value) {
+  std::array<char, 32> text{};
+  return {text.data(), std::to_chars(text.data(), text.data() + text.size(), value).ptr};
+}
+
 Result<Layer> parse_layer(std::string_view line, const std::vector<std::string_view>& words) {
   Layer layer;
   const std::optional<LayerKind> kind = from_name<LayerKind>(words[0]);
@@ -114,6 +144,9 @@ Status parse_line(std::string_view line, ModelDescription& model) {
       if (!extent) return bad_line(line, "an extent is not a number from 1 to 2^20");
       model.input.push_back(*extent);
     }
+  } else if (words[0] == "standardize") {
+    if (!model.standardize.empty()) return bad_line(line, "the input is standardized already");
+    SHOAL_TRY_ASSIGN(model.standardize, parse_scales(line.substr(words[0].size())));
   } else if (words[0] == "classes") {
     const std::optional<std::uint32_t> classes = words.size() == 2 ? parse_extent(words[1]) : std::nullopt;
     if (!classes) return bad_line(line, "want: classes NUMBER");
@@ -177,8 +210,12 @@ EnumNames<LayerKind> enum_names(LayerKind) {
 
 std::span<const std::string_view> catalogue_names() { return kCatalogue; }
 
-Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes) {
+Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes,
+                                          std::string_view standardize) {
   ModelDescription model{.name = std::string(name), .input = input, .classes = classes, .layers = {}};
+  if (!standardize.empty()) {
+    SHOAL_TRY_ASSIGN(model.standardize, parse_scales(standardize));
+  }
   if (name == "logistic") {
     model.layers = {plain(LayerKind::kFlatten), linear("fc", classes)};
   } else if (name == "2nn") {
@@ -204,6 +241,12 @@ std::string to_text(const ModelDescription& model) {
   std::string text = "shoal-model 1\nname " + model.name + "\ninput";
   for (std::uint32_t extent : model.input) text += " " + std::to_string(extent);
   text += "\nclasses " + std::to_string(model.classes) + "\n";
+  if (!model.standardize.empty()) {
+    text += "standardize";
+    for (const InputScale& scale : model.standardize)
+      text += " " + number_text(scale.mean) + " " + number_text(scale.deviation);
+    text += "\n";
+  }
   for (const Layer& layer : model.layers) {
     text += name_of(layer.kind);
     if (!layer.name.empty()) text += " " + layer.name;

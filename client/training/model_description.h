@@ -5,6 +5,7 @@
 //   name cnn
 //   input 1 28 28                             of one example, channels first; or one number for flat features
 //   classes 10
+//   standardize 0.1307 0.3081                 optional: mean and deviation of the pixels, of all channels or one pair a channel
 //   conv2d conv1 out=32 kernel=5 padding=2    kind, parameter prefix as in a PyTorch state_dict, settings
 //   relu
 //   maxpool kernel=2
@@ -59,10 +60,20 @@ struct Layer {
   friend bool operator==(const Layer&, const Layer&) = default;
 };
 
+// What a value of the input is brought to zero mean and unit deviation with: (value - mean) / deviation.
+struct InputScale {
+  float mean = 0;
+  float deviation = 1;
+
+  friend bool operator==(const InputScale&, const InputScale&) = default;
+};
+
 struct ModelDescription {
   std::string name;            // of the catalogue entry, or the author's own
   Shape input;
   std::uint32_t classes = 0;   // the last layer delivers this many logits
+  std::vector<InputScale> standardize = {};  // one for all values, or one a channel (of flat input: a feature); empty: as
+                                             // the data are. No parameters: training does not change it
   std::vector<Layer> layers;
 
   friend bool operator==(const ModelDescription&, const ModelDescription&) = default;
@@ -73,16 +84,21 @@ struct ModelDescription {
 //   2nn          two hidden layers of 200, ReLU (McMahan et al. 2017)
 //   cnn          5x5 convolutions with 32 and 64 channels, each pooled 2x2, then 512 units (McMahan et al. 2017)
 //   resnet8-gn, resnet20-gn   residual networks for small images (He et al. 2016) with GroupNorm in place of BatchNorm
-// kNotFound lists the names; kInvalid says which layer does not fit the shape.
-Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes);
+// `standardize` is what the text's line of that name says: means and deviations in turn, between blanks or commas.
+// kNotFound lists the names; kInvalid says which layer does not fit the shape, or what is wrong with `standardize`.
+Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes,
+                                          std::string_view standardize = {});
 std::span<const std::string_view> catalogue_names();
 
 // Text round trip: parse_description(to_text(d)) == d. kInvalid names the line.
 std::string to_text(const ModelDescription& model);
 Result<ModelDescription> parse_description(std::string_view text);
 
+// Applies `model.standardize` to one example of shape model.input, in place.
+void standardize(const ModelDescription& model, std::span<float> example);
+
 // The shape that enters each layer, and last the one that leaves the model (classes logits). kInvalid names the layer
-// that does not fit: these are the only shape checks, and everything else may rely on them.
+// that does not fit: these are the only checks of a description, and everything else may rely on them.
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model);
 
 // Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, group norms are

@@ -133,13 +133,38 @@ Result<std::vector<Parameter>> parameters_of(const ModelDescription& model) {
   return std::move(list).take();
 }
 
+// A deviation that is almost zero would blow examples up beyond what training survives.
+Status check_scales(const ModelDescription& model) {
+  constexpr float kSmallest = 1e-6f, kLargest = 1e6f;
+  const std::size_t given = model.standardize.size();
+  if (given > 1 && given != model.input[0])
+    return Error(ErrorCode::kInvalid, "model " + model.name + ": standardize has " + std::to_string(given) +
+                                          " pairs; want one, or one for each of " + std::to_string(model.input[0]) +
+                                          " channels");
+  for (const InputScale& scale : model.standardize)
+    if (!(std::abs(scale.mean) <= kLargest) || !(scale.deviation >= kSmallest && scale.deviation <= kLargest))
+      return Error(ErrorCode::kInvalid, "model " + model.name + ": standardize wants means within 1e6 and deviations "
+                                        "from 1e-6 to 1e6");
+  return {};
+}
+
 }  // namespace
+
+void standardize(const ModelDescription& model, std::span<float> example) {
+  if (model.standardize.empty()) return;
+  const std::size_t run = example.size() / model.standardize.size();
+  for (std::size_t channel = 0; channel < model.standardize.size(); ++channel) {
+    const InputScale scale = model.standardize[channel];
+    for (float& value : example.subspan(channel * run, run)) value = (value - scale.mean) / scale.deviation;
+  }
+}
 
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model) {
   if (model.input.size() != 1 && model.input.size() != 3)
     return Error(ErrorCode::kInvalid, "model " + model.name + ": input must be one number or channels height width");
   for (std::uint32_t extent : model.input)
     if (extent == 0) return Error(ErrorCode::kInvalid, "model " + model.name + ": input has an extent of 0");
+  SHOAL_TRY(check_scales(model));
   if (model.classes < 2) return Error(ErrorCode::kInvalid, "model " + model.name + ": it needs at least 2 classes");
   if (std::ranges::all_of(model.layers, &std::string::empty, &Layer::name))
     return Error(ErrorCode::kInvalid, "model " + model.name + ": no layer has parameters to train");

@@ -114,7 +114,7 @@ class Fleet {
     f.digest.bytes[0] = 1;
     f.digest.bytes[1] = static_cast<std::uint8_t>(id.value);
     f.samples = 50 + device.value;
-    f.steps = 10;
+    f.steps = 5;
     f.loss = 0.5;
     return f;
   }

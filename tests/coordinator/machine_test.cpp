@@ -128,7 +128,7 @@ TEST(Machine, RepeatsTheReceiptForTheSameDigestAndRefusesAnotherAsConflict) {
   protocol::UpdateFacts facts;
   facts.digest.bytes[5] = 9;
   facts.samples = 10;
-  facts.steps = 3;
+  facts.steps = 1;
   const auto answer = [&](const protocol::UpdateFacts& f, DeviceId from) {
     for (const Action& action : fleet.step(event::UpdateReceived{from, id, f}))
       if (const auto* a = std::get_if<action::Answer>(&action)) return a->refusal;
@@ -173,6 +173,31 @@ TEST(Machine, AbandonsARoundThatTooFewReportedAndCarriesTheirUpdates) {
   ASSERT_TRUE(fleet.ended);
   EXPECT_EQ(fleet.ended->status, JobStatus::kCompleted);
   EXPECT_GT(fleet.revocations[Refusal::kRoundAbandoned] + fleet.revocations[Refusal::kLate], 0);
+}
+
+TEST(Machine, PausesLongerAndLongerWhenNobodyCanDoTheWork) {
+  Fleet fleet({.devices = 6, .fail = 1.0});
+  fleet.run(spec_of(PolicyKind::kFedAvg, 3), 400);
+  EXPECT_THAT(fleet.problems, IsEmpty());
+  EXPECT_FALSE(fleet.ended);
+  EXPECT_GT(fleet.now() - Time{}, std::chrono::hours(1)) << "a few hundred events in over an hour, not in a moment";
+}
+
+TEST(Machine, RefusesMoreLocalStepsThanWereAskedFor) {
+  Fleet fleet({});
+  fleet.run(spec_of(PolicyKind::kFedBuff, 2), 0);
+  for (std::uint64_t d = 1; d <= 12; ++d) {
+    const auto open = fleet.machine.assignment_of(DeviceId{d}, fleet.now());
+    if (!open) continue;
+    protocol::UpdateFacts facts;
+    facts.digest.bytes[0] = 1;
+    facts.samples = 25;
+    facts.steps = 4;  // one epoch of 25 examples in batches of 10 is three
+    fleet.step(event::UpdateReceived{DeviceId{d}, open->id, facts});
+    EXPECT_EQ(fleet.refusals[Refusal::kMalformed], 1);
+    return;
+  }
+  FAIL() << "nobody got work";
 }
 
 TEST(Machine, PrunesOldVersionsButNeverOneThatAnAssignmentRefersTo) {

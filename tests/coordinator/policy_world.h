@@ -275,7 +275,7 @@ class PolicyWorld {
 
   void assign(const Dispatch& dispatch) {
     const std::uint64_t device = dispatch.device.value;
-    ASSERT_TRUE(std::binary_search(idle_.begin(), idle_.end(), dispatch.device)) << "device " << device << " is not idle";
+    ASSERT_TRUE(idle_.contains(dispatch.device)) << "device " << device << " is not idle";
     ASSERT_GT(dispatch.lease, Duration::zero());
     set_idle(dispatch.device, false);
     const AssignmentId id{++last_assignment_};
@@ -300,10 +300,11 @@ class PolicyWorld {
   }
 
   void set_idle(DeviceId device, bool idle) {
-    const auto at = std::lower_bound(idle_.begin(), idle_.end(), device);
-    const bool listed = at != idle_.end() && *at == device;
-    if (idle && !listed) idle_.insert(at, device);
-    if (!idle && listed) idle_.erase(at);
+    if (idle) {
+      idle_.insert(device);
+    } else {
+      idle_.erase(device);
+    }
   }
 
   JobSpec spec_;
@@ -312,7 +313,7 @@ class PolicyWorld {
   Time now_{};
   Version version_ = 0;
   bool folding_ = false;
-  std::vector<DeviceId> idle_;
+  DeviceSet idle_;
   std::set<std::uint64_t> gone_;
   std::set<std::tuple<Time, Kind, std::uint64_t, std::uint64_t>> events_;
   std::map<std::uint64_t, Time> timers_;

@@ -52,7 +52,7 @@ Parcel pack(const protocol::Assignment& a, DeviceId device, std::uint64_t floats
   parcel.facts.digest = protocol::sha256(parcel.plain);
   parcel.facts.bytes = parcel.object.bytes;
   parcel.facts.samples = 10 + device.value;
-  parcel.facts.steps = a.steps > 0 ? a.steps : 5;
+  parcel.facts.steps = a.steps > 0 ? a.steps : 2;
   return parcel;
 }
 

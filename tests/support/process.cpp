@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <fstream>
 #include <stdexcept>
 #include <utility>
 
@@ -102,6 +103,20 @@ std::optional<ExitCode> Process::wait(Duration limit) {
   std::unique_lock lock(mutex_);
   grown_.wait(lock, [this] { return closed_; });  // its pipes end with it
   return ended_;
+}
+
+std::uint64_t Process::peak_memory() const {
+  std::ifstream status("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string word; status >> word;) {
+    std::uint64_t kib = 0;
+    if (word == "VmHWM:" && status >> kib) return kib * 1024;
+  }
+  return 0;
+}
+
+void Process::reset_peak() {
+  std::ofstream file("/proc/" + std::to_string(pid_) + "/clear_refs");
+  if (!(file << "5" << std::flush)) throw failure("cannot reset the peak of resident memory");
 }
 
 std::string Process::output() const {

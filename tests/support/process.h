@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <csignal>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -41,6 +42,10 @@ class Process {
   // nullopt when the process still runs after `limit`.
   std::optional<ExitCode> wait(Duration limit);
   bool running() { return !wait(Duration::zero()); }
+
+  // The most memory that it has had resident since its start or the last reset_peak(), in bytes; 0 once it has ended.
+  std::uint64_t peak_memory() const;
+  void reset_peak();
 
   // Everything that it wrote so far, standard output and error apart. Complete once wait() has told the end.
   std::string output() const;

@@ -129,7 +129,7 @@ TEST_F(BadUpdate, AnotherUpdateWhileTheFirstIsBeingSyncedDoesNotTakeItsPlace) {
   bad.send(second.offer);
   bad.send(message::FetchModel{bads});  // answered after the offer was looked at
   auto answer = bad.hear();
-  ASSERT_TRUE(answer && std::holds_alternative<message::ModelTicket>(*answer)) << ScriptedDevice::describe(*answer);
+  EXPECT_TRUE(answer && std::holds_alternative<message::ModelTicket>(*answer)) << "the second one was let in";
   go_on.set_value();
   EXPECT_EQ(bad.expect<message::Receipt>().assignment, bads);
   good_delivers();

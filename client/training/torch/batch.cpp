@@ -2,9 +2,9 @@
 
 namespace shoal::client::training {
 
-Batch::Batch(const Shape& input, std::size_t capacity) {
+Batch::Batch(const ModelDescription& model, std::size_t capacity) : model_(model) {
   std::vector<std::int64_t> shape{static_cast<std::int64_t>(capacity)};
-  shape.insert(shape.end(), input.begin(), input.end());
+  shape.insert(shape.end(), model.input.begin(), model.input.end());
   all_examples_ = at::empty(shape, at::kFloat);
   all_labels_ = at::empty({shape[0]}, at::kLong);
   examples_ = all_examples_;
@@ -22,6 +22,7 @@ void Batch::fill(const data::Dataset& data, std::span<const std::uint32_t> rows)
   std::int64_t* label = labels_.data_ptr<std::int64_t>();
   for (std::uint32_t row : rows) {
     data.example(row, {example, size});
+    standardize(model_, {example, size});
     example += size;
     *label++ = data.labels[row];
   }

@@ -54,7 +54,7 @@ class TorchTrainer final : public Trainer {
     return guarded("training", [&]() -> Result<TrainingOutcome> {
       at::init_num_threads();  // this thread's OpenMP: kernels outside of at::parallel_for ask it
       model_.load(base);
-      Batch batch(model_.description().input, std::min<std::size_t>(spec.batch_size, rows.size()));
+      Batch batch(model_.description(), std::min<std::size_t>(spec.batch_size, rows.size()));
       BatchOrder order(rows, spec.batch_size, seed);
       const SgdStep sgd(spec);
       std::vector<float> velocity(sgd.has_momentum() ? base.size() : 0);
@@ -85,7 +85,7 @@ class TorchTrainer final : public Trainer {
       const at::NoGradGuard no_grad;
       model_.load(model);
       protocol::EvaluationFacts facts{.samples = rows.size()};
-      Batch batch(model_.description().input, std::min(kEvaluationBatch, std::max<std::size_t>(rows.size(), 1)));
+      Batch batch(model_.description(), std::min(kEvaluationBatch, std::max<std::size_t>(rows.size(), 1)));
       for (std::size_t at = 0; at < rows.size(); at += kEvaluationBatch) {
         batch.fill(data, rows.subspan(at, std::min(kEvaluationBatch, rows.size() - at)));
         const at::Tensor logits = model_.forward(batch.examples());

@@ -78,6 +78,33 @@ TEST(Description, of_ones_own_needs_no_code) {
   EXPECT_EQ(layout_of(model).value().total(), 4 * 2 * 9 + 12 * 3 + 3u);
 }
 
+TEST(Description, standardizes_its_input) {
+  const std::string text = "shoal-model 1\nname m\ninput 2 1 2\nclasses 2\nstandardize 0.1307 0.3081 -2 0.5\n"
+                           "flatten\nlinear a out=2\n";
+  const ModelDescription model = parse_description(text).value();
+  EXPECT_EQ(model.standardize, (std::vector<InputScale>{{0.1307f, 0.3081f}, {-2, 0.5f}}));
+  EXPECT_EQ(to_text(model), text);
+
+  std::vector<float> example{0.1307f, 0.4388f, -2, -1};
+  standardize(model, example);
+  EXPECT_EQ(example, (std::vector<float>{0, (0.4388f - 0.1307f) / 0.3081f, 0, 2}));
+
+  ModelDescription one = make_description("2nn", {2, 1, 2}, 2, "1,4").value();
+  example = {1, 5, -3, 9};
+  standardize(one, example);
+  EXPECT_EQ(example, (std::vector<float>{0, 1, -1, 2}));
+  EXPECT_EQ(parse_description(to_text(one)).value(), one);
+  one.standardize.clear();
+  standardize(one, example);
+  EXPECT_EQ(example, (std::vector<float>{0, 1, -1, 2}));
+}
+
+TEST(Description, reads_every_scale_back_to_the_last_bit) {
+  ModelDescription model = make_description("logistic", {3}, 2, "0 1").value();
+  model.standardize = {{1.0f / 3, std::nextafter(1.0f, 2.0f)}, {-0.0f, 1e-6f}, {-1e6f, 123456.789f}};
+  EXPECT_EQ(parse_description(to_text(model)).value().standardize, model.standardize);
+}
+
 struct BadText {
   const char* text;
   const char* says;
@@ -99,6 +126,17 @@ TEST(Description, refuses_nonsense_and_says_where) {
       {"shoal-model 1;name m;input 4;classes 2;lstm a out=2", "no layer"},
       {"shoal-model 1;name m;input 4;classes 2;linear", "need a name"},
       {"shoal-model 1;name m;input 4;classes 4;relu", "no layer has parameters"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize;linear a out=2", "want a mean"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0.5;linear a out=2", "want a mean"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 1 0 1;linear a out=2", "2 pairs"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 one;linear a out=2", "finite number"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize nan 1;linear a out=2", "finite number"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 inf;linear a out=2", "finite number"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 1e99;linear a out=2", "finite number"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 0;linear a out=2", "deviations"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 -1;linear a out=2", "deviations"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 2e6 1;linear a out=2", "means"},
+      {"shoal-model 1;name m;input 4;classes 2;standardize 0 1;standardize 0 1;linear a out=2", "already"},
   };
   for (const BadText& c : cases) {
     const auto result = parse_description(c.text);

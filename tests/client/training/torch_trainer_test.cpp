@@ -88,6 +88,31 @@ INSTANTIATE_TEST_SUITE_P(Models, AgainstPlainLoop,
                          testing::Values(Case{"2nn", 0, 0}, Case{"2nn", 0.9, 1e-3}, Case{"cnn", 0, 0},
                                          Case{"cnn", 0.9, 1e-3}));
 
+// Standardizing in the model is standardizing the data beforehand, as a loader's transform would.
+TEST(TorchTrainer, standardizes_what_it_trains_and_evaluates_on) {
+  ModelDescription description = make_description("2nn", {1, 28, 28}, 10).value();
+  Bench plain("2nn");
+  description.standardize = {{0.1307f, 0.3081f}};
+  const auto trainer = make_torch_trainer(description).value();
+
+  data::Dataset transformed = glyphs();
+  for (const std::uint8_t pixel : transformed.bytes)
+    transformed.floats.push_back((static_cast<float>(pixel) * (1.0f / 255.0f) - 0.1307f) / 0.3081f);
+  transformed.bytes.clear();
+
+  const std::vector<std::uint32_t> rows = first_rows(25);
+  std::vector<float> want(plain.base.size());
+  plain.trainer->train(plain.base, transformed, rows, {}, 4, 11, want, {}).value();
+  trainer->train(plain.base, glyphs(), rows, {}, 4, 11, plain.delta, {}).value();
+  EXPECT_EQ(plain.delta, want);
+  plain.train(rows, {}, 4).value();
+  EXPECT_NE(plain.delta, want);
+
+  const auto expected = plain.trainer->evaluate(plain.base, transformed, rows).value();
+  EXPECT_EQ(trainer->evaluate(plain.base, glyphs(), rows).value().loss_sum, expected.loss_sum);
+  EXPECT_NE(plain.trainer->evaluate(plain.base, glyphs(), rows).value().loss_sum, expected.loss_sum);
+}
+
 class EveryModel : public testing::TestWithParam<const char*> {};
 
 TEST_P(EveryModel, gives_the_same_bits_again_and_on_another_thread) {
