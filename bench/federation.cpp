@@ -77,9 +77,11 @@ client::LocalData some_data() {
 
 FederationResult run_federation(const FederationOptions& options) {
   namespace fs = std::filesystem;
-  const std::string folder = options.folder + "/federation";
-  fs::remove_all(folder);
-  fs::create_directories(folder);
+  const std::string folder = options.folder + "/federation", client_folder = options.client_folder + "/federation-clients";
+  for (const std::string& made : {folder, client_folder}) {
+    fs::remove_all(made);
+    fs::create_directories(made);
+  }
 
   coordinator::MemoryStore memory;
   coordinator::Store real;
@@ -128,7 +130,7 @@ FederationResult run_federation(const FederationOptions& options) {
     });
     invited.get_future().wait();
     client::ClientOptions client_options;
-    client_options.state = folder + "/client-" + std::to_string(i);
+    client_options.state = client_folder + "/client-" + std::to_string(i);
     client_options.name = "client-" + std::to_string(i);
     client_options.trainer = client::TrainerKind::kSynthetic;
     auto enrolment = must(client::Enrolment::join(client_options.state, invitation));
@@ -175,6 +177,7 @@ FederationResult run_federation(const FederationOptions& options) {
   service->stop();
   server.join();
   fs::remove_all(folder);
+  fs::remove_all(client_folder);
   return result;
 }
 

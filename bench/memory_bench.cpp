@@ -1,4 +1,5 @@
-// Peak resident memory of a real coordinator and a real client: over many rounds, and with a model far larger than the limit.
+// Peak resident memory of a real coordinator and a real client: over many rounds, and with a model far larger than the
+// limit.
 //
 //   memory_bench [rounds] [huge]     both without arguments; needs 20 GB of disk and 8 GB of memory for `huge`
 #include <algorithm>
@@ -22,8 +23,9 @@ bool rounds() {
   federation.start_coordinator();
   for (int i = 0; i < 20; ++i) federation.add_client({"cache_quota=16MiB"});
   write_model(federation.path("model.safetensors"), 1'000'000);
-  const std::uint64_t job = federation.submit("name = \"memory\"\nrounds = 300\n[fedavg]\ncohort = 20\ndeadline = \"1h\"\n",
-                                              federation.path("model.safetensors"));
+  const std::uint64_t job =
+      federation.submit("name = \"memory\"\nrounds = 300\n[fedavg]\ncohort = 20\ndeadline = \"1h\"\n",
+                        federation.path("model.safetensors"));
   federation.await_version(job, 30, kLimit);
   struct Watched {
     const char* name;
@@ -39,8 +41,8 @@ bool rounds() {
   for (Watched& w : watched) {
     const std::uint64_t late = w.process.peak_memory();
     const bool steady = static_cast<double>(late) <= 1.02 * static_cast<double>(w.early) + (1 << 20);
-    std::printf("%-12s peak over rounds 1 to 30: %.1f MiB, over rounds 30 to 300: %.1f MiB  %s\n", w.name, mib(w.early), mib(late),
-                steady ? "ok" : "GROWS");
+    std::printf("%-12s peak over rounds 1 to 30: %.1f MiB, over rounds 30 to 300: %.1f MiB  %s\n", w.name, mib(w.early),
+                mib(late), steady ? "ok" : "GROWS");
     fine &= steady;
   }
   return fine;
@@ -57,16 +59,20 @@ bool huge() {
   const std::uint64_t job = federation.submit("name = \"huge\"\nrounds = 1\n[fedavg]\ncohort = 3\ndeadline = \"10h\"\n",
                                               federation.path("model.safetensors"));
   const std::uint64_t imported = federation.coordinator().peak_memory();
-  federation.await("half of the uploads", [&] { return federation.metric("shoal_bulk_received_bytes_total") > 1.5 * kBytes; }, kLimit);
+  federation.await(
+      "half of the uploads", [&] { return federation.metric("shoal_bulk_received_bytes_total") > 1.5 * kBytes; },
+      kLimit);
   const std::uint64_t before = federation.coordinator().peak_memory();
   federation.kill_coordinator();
   federation.start_coordinator();
   const Json end = federation.await_end(job, kLimit);
   const std::uint64_t after = federation.coordinator().peak_memory();
-  std::printf("model of 1.2 GB: job %s; coordinator's peak %.1f MiB at the import, %.1f MiB until it was killed, %.1f MiB after; "
-              "client's %.1f MiB\n",
-              end.at("status").get<std::string>().c_str(), mib(imported), mib(before), mib(after),
-              mib(federation.client(0).peak_memory()));
+  std::printf(
+      "model of 1.2 GB: job %s; coordinator's peak %.1f MiB at the import, %.1f MiB until it was killed, %.1f MiB "
+      "after; "
+      "client's %.1f MiB\n",
+      end.at("status").get<std::string>().c_str(), mib(imported), mib(before), mib(after),
+      mib(federation.client(0).peak_memory()));
   return end.at("status") == "completed" && end.at("updates") == 3u && std::max(before, after) < kMemory;
 }
 
@@ -74,7 +80,8 @@ bool huge() {
 
 int main(int argc, char** argv) {
   const auto asked = [&](const char* name) {
-    return argc == 1 || std::any_of(argv + 1, argv + argc, [&](const char* word) { return std::strcmp(word, name) == 0; });
+    return argc == 1 ||
+           std::any_of(argv + 1, argv + argc, [&](const char* word) { return std::strcmp(word, name) == 0; });
   };
   try {
     bool fine = true;

@@ -1,6 +1,6 @@
 // Round overhead: everything of a round but training, over loopback, with real service and client daemons.
 //
-//   round_bench [FOLDER] [MEMORY_FOLDER]   FOLDER is on the disk to measure (default .), MEMORY_FOLDER on a tmpfs (/dev/shm)
+//   round_bench [FOLDER] [MEMORY_FOLDER]   FOLDER is on the disk to measure (default .), MEMORY_FOLDER on a tmpfs (/dev/shm): clients live there
 //
 // The real store is put beside the disk's own rate for the same bytes in the same run: write, fdatasync.
 #include <fcntl.h>
@@ -41,9 +41,10 @@ double disk_rate(const std::string& folder, std::size_t bytes) {
   return median(rates);
 }
 
-double round_ms(const std::string& folder, bool real_store, std::size_t clients, std::uint64_t floats) {
+double round_ms(const std::string& folder, const std::string& client_folder, bool real_store, std::size_t clients, std::uint64_t floats) {
   FederationOptions options;
   options.folder = folder;
+  options.client_folder = client_folder;
   options.real_store = real_store;
   options.clients = clients;
   options.floats = floats;
@@ -63,8 +64,8 @@ int main(int argc, char** argv) {
   std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %16s\n", "parameters", "in memory", "real store",
               "difference", "bytes/disk rate");
   for (const std::uint64_t floats : {std::uint64_t{100'000}, std::uint64_t{1'000'000}}) {
-    const double in_memory = round_ms(memory, false, 10, floats);
-    const double real = round_ms(disk, true, 10, floats);
+    const double in_memory = round_ms(memory, memory, false, 10, floats);
+    const double real = round_ms(disk, memory, true, 10, floats);
     // What a round makes the coordinator's disk write: ten bodies, the model and its sealed copy.
     const double bytes = static_cast<double>(floats) * 4 * 12;
     const double disk_ms = 1e3 * bytes / disk_rate(disk, static_cast<std::size_t>(bytes));

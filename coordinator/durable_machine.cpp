@@ -68,6 +68,15 @@ void DurableMachine::step_with_model(const Event& event, Time now, ModelRef mode
   step_and_hold(event, now);
 }
 
+Status DurableMachine::checkpoint(Time now) {
+  SHOAL_CHECK(!has_unwritten(), "a checkpoint of what is not durable");
+  Commit commit;
+  commit.sequence = sequence_;
+  commit.snapshot = machine_.save();
+  commit.now = now;
+  return journal_->commit(commit);
+}
+
 Result<Flushed> DurableMachine::flush() {
   if (commit_) {
     commit_->sequence = sequence_;

@@ -44,6 +44,9 @@ class DurableMachine {
   // returned and nothing is lost: call again later.
   Result<Flushed> flush();
 
+  // Writes a snapshot, so that no journaled event is needed any more. Nothing may be unwritten (checked).
+  Status checkpoint(Time now);
+
   bool has_unwritten() const { return !records_.empty() || commit_.has_value(); }
 
  private:

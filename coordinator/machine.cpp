@@ -25,12 +25,18 @@ Actions Machine::step(const Event& event, Time now) {
 
 Time Machine::next_timer() const { return state_->timers.empty() ? kNever : state_->timers.begin()->at; }
 
-std::string Machine::save() const { return encode_state(*state_); }
+std::string Machine::save() const { return encode_state(kStateFormat) + encode_state(*state_); }
 
 Result<Machine> Machine::load(std::string_view bytes) {
   Machine machine;
   State& s = *machine.state_;
   Decoder decoder(bytes);
+  std::uint32_t format = 0;
+  decoder(format);
+  if (decoder.ok() && format != kStateFormat)
+    return Error(ErrorCode::kInvalid, "the coordinator's state has format " + std::to_string(format) + ", and this build reads " +
+                                          std::to_string(kStateFormat) +
+                                          "; run the build that wrote it, or forget its jobs with --discard-open-rounds");
   decoder(s);
   if (!decoder.at_end())
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
@@ -111,6 +117,12 @@ bool Machine::needs_body(AssignmentId id) const {
   if (state_->assignments.contains(id)) return true;
   return std::any_of(state_->jobs.begin(), state_->jobs.end(), [&](const auto& job) {
     return job.second.pending.contains(id) || job.second.spec.retain_updates;
+  });
+}
+
+bool Machine::quiet() const {
+  return state_->assignments.empty() && std::all_of(state_->jobs.begin(), state_->jobs.end(), [](const auto& job) {
+    return !job.second.fold && job.second.pending.empty();
   });
 }
 

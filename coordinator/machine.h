@@ -59,6 +59,8 @@ class Machine {
   // Is the body of this assignment's update still wanted: is it open, or received and not folded (or retained)?
   bool needs_body(AssignmentId id) const;
   bool storage_full() const;
+  // No assignment is open, no update waits and no fold is under way.
+  bool quiet() const;
   // Would this upload be admitted now? kNone, or the refusal that UpdateReceived would get. For a repeated digest of the
   // last receipt: kNone and `already` is set.
   protocol::Refusal admissible(DeviceId device, AssignmentId assignment, const protocol::UpdateFacts& facts,

@@ -13,6 +13,9 @@
 
 namespace shoal::coordinator {
 
+// Raised whenever anything that a snapshot holds changes its layout: policies, job options, what is below.
+inline constexpr std::uint32_t kStateFormat = 1;
+
 // How a device's newest finished assignment ended, so that a repeated offer gets the same answer.
 struct LastAnswer {
   AssignmentId assignment;

@@ -23,6 +23,7 @@ constexpr Duration kDamagedAgain = std::chrono::milliseconds(100);
 
 Result<std::unique_ptr<Service>> Service::start(ServiceOptions options, ServiceParts parts) {
   SHOAL_TRY_ASSIGN(DurableMachine durable, DurableMachine::recover(parts.journal));
+  SHOAL_TRY(parts.journal.put(kSettingsTable, kQuietKey, {}));
   std::unique_ptr<Service> service(new Service(std::move(options), parts, std::move(durable)));
   Service& s = *service;
 
@@ -227,7 +228,11 @@ Status Service::drain() {
     SHOAL_TRY(settle());
   }
   take_results();
-  return settle();
+  SHOAL_TRY(settle());
+  if (!machine().quiet() || durable_.has_unwritten()) return {};
+  // No round is open: an upgrade may take the state over.
+  SHOAL_TRY(durable_.checkpoint(now()));
+  return parts_.journal.put(kSettingsTable, kQuietKey, "yes");
 }
 
 ServiceState Service::state() const { return {machine().online_devices(), machine().storage_full(), stopping_.load()}; }

@@ -59,6 +59,11 @@ struct Recovered {
   std::vector<ModelRef> models;
 };
 
+// The journal's table of settings, and the row that says that no round was open when the coordinator stopped: another build
+// may then take the snapshot over.
+inline constexpr std::string_view kSettingsTable = "settings";
+inline constexpr std::string_view kQuietKey = "quiet";
+
 // The journal's owner is the coordinator's owner thread. Named rows ("devices", "invitations", "settings") live beside it.
 class Journal {
  public:

@@ -11,7 +11,7 @@ namespace shoal::coordinator {
 namespace {
 
 constexpr std::string_view kCommitKey = "commit";
-constexpr std::string_view kSettings = "settings", kBuild = "build";
+constexpr std::string_view kSettings = kSettingsTable, kBuild = "build";
 
 struct CommitRow {
   std::uint64_t sequence = 0;
@@ -107,10 +107,18 @@ Status RocksJournal::check_build(Database& db) {
   event->SeekToFirst();
   SHOAL_TRY_ASSIGN(const std::optional<std::string> snapshot, db.get(Family::kCommit, kCommitKey));
   const bool empty = !event->Valid() && !snapshot;
+  SHOAL_TRY_ASSIGN(const std::optional<std::string> quiet, db.get(Family::kTables, table_key(kSettings, kQuietKey)));
+  if (quiet && !event->Valid() && !options_.discard_open_rounds) {
+    rocksdb::WriteBatch taken_over;  // no round was open when it stopped: the snapshot goes over
+    must(taken_over.Put(db[Family::kTables], key, options_.build));
+    return write(db, taken_over);
+  }
   if (!empty && !options_.discard_open_rounds)
-    return Error(ErrorCode::kInvalid, "the state in " + options_.folder + " was written by the build " + build.value_or("of unknown name") +
-                                          ", and this is " + options_.build + ", which cannot read it while jobs are open; run the old build with `drain`, "
-                                          "or give up what it had open with --discard-open-rounds");
+    return Error(ErrorCode::kInvalid,
+                 "the state in " + options_.folder + " was written by the build " + build.value_or("of unknown name") +
+                     " with a round open, and this is " + options_.build +
+                     "; start the old build, stop its jobs (shoal job stop) or let them end, stop it, then start this one; or "
+                     "forget its jobs with --discard-open-rounds");
   rocksdb::WriteBatch batch;
   must(batch.Delete(db[Family::kCommit], slice(kCommitKey)));
   must(batch.DeleteRange(db[Family::kEvents], big_endian(0), big_endian(~std::uint64_t{0})));

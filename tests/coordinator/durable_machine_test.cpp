@@ -122,6 +122,19 @@ TEST(DurableMachine, HoldsItsActionsWhileTheDiskIsFullAndLosesNothing) {
   EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().online_devices(), 2u);
 }
 
+TEST(DurableMachine, NeedsNoEventAfterACheckpoint) {
+  MemoryStore store;
+  DurableMachine durable = DurableMachine::recover(store.journal).value();
+  durable.step(event::DeviceReady{DeviceId{1}, {10, 0, 0}}, Time{});
+  ASSERT_TRUE(durable.flush().ok());
+  EXPECT_TRUE(durable.machine().quiet());
+  ASSERT_TRUE(durable.checkpoint(Time{std::chrono::seconds(5)}).ok());
+  const Recovered recovered = store.journal.recover().value();
+  EXPECT_TRUE(recovered.records.empty());
+  EXPECT_EQ(recovered.now, Time{std::chrono::seconds(5)});
+  EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().online_devices(), 1u);
+}
+
 TEST(DurableMachine, RefusesAJournalThatDoesNotReplay) {
   MemoryStore store;
   const JournalRecord wrong{1, Time{}, event::DeviceReady{DeviceId{1}, {}}, 12345};

@@ -1,14 +1,13 @@
 #include "tests/support/federation.h"
 
 #include <httplib.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <stdexcept>
 #include <utility>
-
-#include <netinet/in.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "base/rng.h"
 #include "cli/admin_client.h"
@@ -86,7 +85,8 @@ Federation::Federation(Settings settings)
 
 void Federation::fail(const std::string& what) const {
   std::string text = what + "\n--- coordinator:\n" + tail(coordinator_log());
-  for (std::size_t i = 0; i < clients_.size(); ++i) text += "\n--- client " + std::to_string(i) + ":\n" + tail(client_log(i));
+  for (std::size_t i = 0; i < clients_.size(); ++i)
+    text += "\n--- client " + std::to_string(i) + ":\n" + tail(client_log(i));
   throw std::runtime_error(text);
 }
 
@@ -105,7 +105,8 @@ ProcessOptions Federation::coordinator_command(const Settings& more) const {
 void Federation::start_coordinator(const Settings& more) {
   if (coordinator_) earlier_logs_ += coordinator_->log();
   coordinator_ = std::make_unique<Process>(coordinator_command(more));
-  if (coordinator_->await_log(" admin=" + socket(), kPatience) == std::string::npos) fail("the coordinator does not start");
+  if (coordinator_->await_log(" admin=" + socket(), kPatience) == std::string::npos)
+    fail("the coordinator does not start");
 }
 
 void Federation::kill_coordinator() { coordinator_->kill(); }
@@ -117,7 +118,9 @@ ExitCode Federation::stop_coordinator() {
   return *code;
 }
 
-std::string Federation::coordinator_log() const { return earlier_logs_ + (coordinator_ ? coordinator_->log() : std::string()); }
+std::string Federation::coordinator_log() const {
+  return earlier_logs_ + (coordinator_ ? coordinator_->log() : std::string());
+}
 
 // ---- clients ----
 
@@ -128,7 +131,8 @@ std::string Federation::invite(std::int64_t valid_seconds) {
   return file;
 }
 
-ProcessOptions Federation::client_command(const std::string& state, const Settings& settings, const std::string& invitation) const {
+ProcessOptions Federation::client_command(const std::string& state, const Settings& settings,
+                                          const std::string& invitation) const {
   ProcessOptions options;
   options.command = {program("shoal-client"), "--state", state};
   if (!invitation.empty()) options.command.insert(options.command.end(), {"--join", invitation});
@@ -147,7 +151,8 @@ std::size_t Federation::add_client(const Settings& settings) {
   client.settings.insert(client.settings.end(), settings.begin(), settings.end());
   client.process = std::make_unique<Process>(client_command(client_state(index), client.settings, invite()));
   clients_.push_back(std::move(client));
-  if (this->client(index).await_log("online as device", kPatience) == std::string::npos) fail("a client does not come online");
+  if (this->client(index).await_log("online as device", kPatience) == std::string::npos)
+    fail("a client does not come online");
   return index;
 }
 
@@ -205,7 +210,8 @@ Json Federation::await_version(std::uint64_t job, std::uint64_t version, Duratio
     if (summary.at("version").get<std::uint64_t>() >= version || summary.at("status") != "running") return summary;
     for (const Json& row : news.at("rows")) after = std::max(after, row.at("version").get<std::uint64_t>());
     if (std::chrono::steady_clock::now() > until)
-      fail("job " + std::to_string(job) + " is not at version " + std::to_string(version) + " in time: " + summary.dump());
+      fail("job " + std::to_string(job) + " is not at version " + std::to_string(version) +
+           " in time: " + summary.dump());
   }
 }
 
@@ -221,7 +227,8 @@ void Federation::await_online(std::size_t devices, Duration limit) const {
     const Json status = admin("status");
     if (status.at("devices_online").get<std::size_t>() >= devices) return;
     const auto left = until - std::chrono::steady_clock::now();
-    const std::size_t line = coordinator_->await_log("connected device=", std::max<Duration>(Duration::zero(), left), seen);
+    const std::size_t line =
+        coordinator_->await_log("connected device=", std::max<Duration>(Duration::zero(), left), seen);
     if (line == std::string::npos) fail(std::to_string(devices) + " devices are not online in time: " + status.dump());
     seen = line + 1;
   }

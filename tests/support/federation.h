@@ -1,17 +1,18 @@
-// A federation of real processes for one test: a coordinator and clients on free loopback ports, each with a folder of its own.
+// A federation of real processes for one test: a coordinator and clients on free loopback ports, each with a folder of
+// its own.
 //
-// Nothing here sleeps: waits are for admin answers, log lines and process ends, and every one has a deadline. What does not come
-// in time, and every admin request that is refused unexpectedly, throws std::runtime_error with what the programs logged last.
+// Nothing here sleeps: waits are for admin answers, log lines and process ends, and every one has a deadline. What does
+// not come in time, and every admin request that is refused unexpectedly, throws std::runtime_error with what the
+// programs logged last.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <set>
 #include <string>
 #include <vector>
-
-#include <nlohmann/json.hpp>
 
 #include "base/result.h"
 #include "tests/support/process.h"
@@ -60,7 +61,8 @@ class Federation {
 
   // ---- clients, numbered from 0 ----
 
-  // Invites and starts one with the synthetic trainer, and waits until it is enrolled: so the n-th client is device n + 1.
+  // Invites and starts one with the synthetic trainer, and waits until it is enrolled: so the n-th client is device n
+  // + 1.
   std::size_t add_client(const Settings& settings = {});
   void start_client(std::size_t client);
   void kill_client(std::size_t client);
@@ -70,7 +72,8 @@ class Federation {
   std::size_t clients() const { return clients_.size(); }
   // The file of a new invitation.
   std::string invite(std::int64_t valid_seconds = 3600);
-  ProcessOptions client_command(const std::string& state, const Settings& settings, const std::string& invitation = "") const;
+  ProcessOptions client_command(const std::string& state, const Settings& settings,
+                                const std::string& invitation = "") const;
   // Assignments for which a client has logged its receipt.
   std::set<std::uint64_t> receipts(std::size_t client) const;
 

@@ -1,5 +1,8 @@
-// Programs run by tests: started with pipes for their output, watched without polling, and ended by pid, whatever the test does.
+// Programs run by tests: started with pipes for their output, watched without polling, and ended by pid, whatever the
+// test does.
 #pragma once
+
+#include <sys/types.h>
 
 #include <condition_variable>
 #include <csignal>
@@ -10,8 +13,6 @@
 #include <string>
 #include <thread>
 #include <vector>
-
-#include <sys/types.h>
 
 #include "base/time.h"
 
@@ -25,7 +26,8 @@ struct ProcessOptions {
   std::vector<std::string> environment;  // NAME=VALUE, added to the test's own
 };
 
-// A child process. It dies with the thread that started it, so that no test leaves one behind even when it is killed itself.
+// A child process. It dies with the thread that started it, so that no test leaves one behind even when it is killed
+// itself.
 class Process {
  public:
   // Throws std::runtime_error when the program cannot be started.
@@ -50,7 +52,8 @@ class Process {
   // Everything that it wrote so far, standard output and error apart. Complete once wait() has told the end.
   std::string output() const;
   std::string log() const;
-  // Waits until `text` is in the log at or after `from`; npos when it is not within `limit`, or the process ended without it.
+  // Waits until `text` is in the log at or after `from`; npos when it is not within `limit`, or the process ended
+  // without it.
   std::size_t await_log(const std::string& text, Duration limit, std::size_t from = 0) const;
 
  private:

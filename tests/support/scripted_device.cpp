@@ -36,7 +36,8 @@ ScriptedUpdate::ScriptedUpdate(AssignmentId assignment, std::uint64_t bytes, Fil
 
 ScriptedUpdate ScriptedUpdate::of(AssignmentId assignment, std::uint64_t floats, float value) {
   return ScriptedUpdate(assignment, floats * sizeof(float), [value](std::uint32_t, std::span<std::byte> plain) {
-    for (std::size_t at = 0; at < plain.size(); at += sizeof value) std::memcpy(plain.data() + at, &value, sizeof value);
+    for (std::size_t at = 0; at < plain.size(); at += sizeof value)
+      std::memcpy(plain.data() + at, &value, sizeof value);
   });
 }
 
@@ -86,7 +87,8 @@ void ScriptedDevice::send(const protocol::DeviceMessage& message) { channel_->se
 std::optional<protocol::CoordinatorMessage> ScriptedDevice::hear(Duration limit) {
   const auto event = next(limit);
   if (!event) return std::nullopt;
-  if (const auto* bytes = std::get_if<std::vector<std::byte>>(&*event)) return protocol::decode_coordinator(*bytes).value();
+  if (const auto* bytes = std::get_if<std::vector<std::byte>>(&*event))
+    return protocol::decode_coordinator(*bytes).value();
   throw std::runtime_error("the connection was lost");
 }
 
@@ -117,12 +119,13 @@ Status ScriptedDevice::send_chunks(const message::UploadTicket& ticket, Scripted
 }
 
 std::string ScriptedDevice::describe(const protocol::CoordinatorMessage& m) {
-  static constexpr std::array<const char*, 9> kNames{"Welcome", "Redeemed", "Refused", "Assign", "ModelTicket",
-                                                     "UploadTicket", "Receipt", "Revoke", "Drain"};
+  static constexpr std::array<const char*, 9> kNames{"Welcome",      "Redeemed", "Refused", "Assign", "ModelTicket",
+                                                     "UploadTicket", "Receipt",  "Revoke",  "Drain"};
   std::string text = kNames.at(m.index());
   if (const auto* refused = std::get_if<message::Refused>(&m))
     text += " (" + std::string(text_of(refused->refusal).name) + ") " + refused->detail;
-  if (const auto* revoke = std::get_if<message::Revoke>(&m)) text += " (" + std::string(text_of(revoke->refusal).name) + ")";
+  if (const auto* revoke = std::get_if<message::Revoke>(&m))
+    text += " (" + std::string(text_of(revoke->refusal).name) + ")";
   return text;
 }
 

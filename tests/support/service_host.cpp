@@ -35,8 +35,8 @@ ServiceHost::ServiceHost(coordinator::ServiceOptions options)
   bulk.endpoint = "tcp://127.0.0.1:*";
   bulk_ = protocol::zmq::make_bulk_server(bulk).value();
   endpoint_ = control_->endpoint();
-  service_ = Service::start(std::move(options), {store.journal, store.bodies, store.models, *registry_, *control_, *bulk_, clock_,
-                                                 [this] { return unix_seconds.load(); },
+  service_ = Service::start(std::move(options), {store.journal, store.bodies, store.models, *registry_, *control_,
+                                                 *bulk_, clock_, [this] { return unix_seconds.load(); },
                                                  [this] { return free_disk_bytes.load(); }, history_, metrics_, log_})
                  .value();
   owner_ = std::thread([this] { service_->serve().value(); });
@@ -47,7 +47,9 @@ ServiceHost::~ServiceHost() {
   owner_.join();
 }
 
-ScriptedDevice ServiceHost::stranger(const protocol::KeyPair& keys) const { return {endpoint_, keys_.public_key, keys}; }
+ScriptedDevice ServiceHost::stranger(const protocol::KeyPair& keys) const {
+  return {endpoint_, keys_.public_key, keys};
+}
 
 protocol::KeyPair ServiceHost::invite(std::int64_t expires_at) {
   const protocol::KeyPair keys = protocol::make_key_pair().value();
@@ -89,6 +91,20 @@ void ServiceHost::await(const std::string& what, const std::function<bool(Servic
 
 void ServiceHost::await_version(JobId id, Version version) {
   await("version " + std::to_string(version), [&](Service& s) { return s.machine().job(id)->version >= version; });
+}
+
+void ServiceHost::set_fault(std::function<Status(coordinator::StoreOperation)> fault) {
+  ask([&](Service&) { return (store.faults.before = std::move(fault)) != nullptr; });
+}
+
+void ServiceHost::fail(coordinator::StoreOperation which, ErrorCode code) {
+  failing_ = true;
+  failed_ = 0;
+  set_fault([this, which, code](coordinator::StoreOperation operation) -> Status {
+    if (operation != which || !failing_) return {};
+    ++failed_;
+    return Error(code, "as the test wants it");
+  });
 }
 
 double ServiceHost::refusals(protocol::Refusal refusal) const {

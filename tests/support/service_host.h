@@ -1,5 +1,5 @@
-// The coordinator's service in this process, over real loopback sockets and stores in memory, with every outer condition in the
-// test's hand: faults of the store, room on the disk, the wall clock.
+// The coordinator's service in this process, over real loopback sockets and stores in memory, with every outer
+// condition in the test's hand: faults of the store, room on the disk, the wall clock.
 #pragma once
 
 #include <atomic>
@@ -43,13 +43,21 @@ class ServiceHost {
     return future.get();
   }
 
+  coordinator::Service& service() { return *service_; }
   const std::string& endpoint() const { return endpoint_; }
   const protocol::PublicKey& server_key() const { return keys_.public_key; }
   double refusals(protocol::Refusal refusal) const;
   const coordinator::Metrics& metrics() const { return metrics_; }
 
-  // Called from the service's threads.
+  // Sets what is asked before every operation of the stores, while no transfer and no fold is under way.
+  void set_fault(std::function<Status(coordinator::StoreOperation)> fault);
+  // The operation fails with this code until recover().
+  void fail(coordinator::StoreOperation operation, ErrorCode code);
+  void recover() { failing_ = false; }
+  int failures() const { return failed_; }  // since fail()
+
   coordinator::MemoryStore store;
+  // Read by the service's threads.
   std::atomic<std::int64_t> unix_seconds{1'700'000'000};
   std::atomic<std::uint64_t> free_disk_bytes{std::uint64_t{1} << 40};
 
@@ -62,6 +70,8 @@ class ServiceHost {
     void write(LogLevel, std::string_view) override {}
   };
 
+  std::atomic<bool> failing_{false};
+  std::atomic<int> failed_{0};
   TemporaryFolder folder_;
   SteadyClock clock_;
   Silence log_;

@@ -1,4 +1,5 @@
-// One coordinator, one good device and one that misbehaves; whatever the bad one does, the good one's round must go through.
+// One coordinator, one good device and one that misbehaves; whatever the bad one does, the good one's round must go
+// through.
 #pragma once
 
 #include <gtest/gtest.h>

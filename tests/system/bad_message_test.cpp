@@ -29,7 +29,8 @@ TEST_F(BadMessage, NoiseIsMalformedAndTheSessionGoesOn) {
 }
 
 TEST_F(BadMessage, EveryTruncationIsMalformed) {
-  const std::vector<std::byte> whole = protocol::encode(protocol::DeviceMessage(ScriptedUpdate::of(bads, kFloats, 0).offer));
+  const std::vector<std::byte> whole =
+      protocol::encode(protocol::DeviceMessage(ScriptedUpdate::of(bads, kFloats, 0).offer));
   for (std::size_t bytes = 0; bytes < whole.size(); bytes += 5) {
     bad.send_raw(std::span(whole).first(bytes));
     EXPECT_EQ(bad.expect_refusal(), Refusal::kMalformed) << bytes << " of " << whole.size() << " bytes";
@@ -42,7 +43,9 @@ TEST_F(BadMessage, ATooLongMessageEndsItsOwnConnectionOnly) {
   const protocol::KeyPair keys = host.invite(host.unix_seconds + 60);
   void* context = zmq_ctx_new();
   void* socket = zmq_socket(context, ZMQ_DEALER);
-  const auto set = [&](int option, const auto& key) { ASSERT_EQ(zmq_setsockopt(socket, option, key.data(), key.size()), 0); };
+  const auto set = [&](int option, const auto& key) {
+    ASSERT_EQ(zmq_setsockopt(socket, option, key.data(), key.size()), 0);
+  };
   set(ZMQ_CURVE_SERVERKEY, host.server_key());
   set(ZMQ_CURVE_PUBLICKEY, keys.public_key);
   set(ZMQ_CURVE_SECRETKEY, keys.secret_key);
@@ -54,7 +57,8 @@ TEST_F(BadMessage, ATooLongMessageEndsItsOwnConnectionOnly) {
   zmq_setsockopt(events, ZMQ_RCVTIMEO, &patience, sizeof patience);
   ASSERT_EQ(zmq_connect(events, "inproc://events"), 0);
   ASSERT_EQ(zmq_connect(socket, host.endpoint().c_str()), 0);
-  const std::vector<std::byte> longest = noise(1, protocol::kMaxControlBytes), longer = noise(1, 10 * protocol::kMaxControlBytes);
+  const std::vector<std::byte> longest = noise(1, protocol::kMaxControlBytes),
+                               longer = noise(1, 10 * protocol::kMaxControlBytes);
   std::array<char, 2048> answer;
   zmq_send(socket, longest.data(), longest.size(), 0);
   EXPECT_GT(zmq_recv(socket, answer.data(), answer.size(), 0), 0) << "at its limit it is answered";

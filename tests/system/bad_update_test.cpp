@@ -1,4 +1,5 @@
-// Updates that are not what they should be, over real sockets: each gets its own refusal and costs nobody else anything.
+// Updates that are not what they should be, over real sockets: each gets its own refusal and costs nobody else
+// anything.
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,9 +14,10 @@ using BadUpdate = BadDevice;
 // All zeros but for one value, in the last chunk.
 ScriptedUpdate with_value(AssignmentId id, std::uint64_t floats, float value) {
   const std::uint64_t bytes = floats * sizeof(float);
-  return ScriptedUpdate(id, bytes, [value, last = (bytes - 1) / protocol::kChunkBytes](std::uint32_t chunk, std::span<std::byte> plain) {
-    if (chunk == last) std::memcpy(plain.data() + plain.size() - sizeof value, &value, sizeof value);
-  });
+  return ScriptedUpdate(
+      id, bytes, [value, last = (bytes - 1) / protocol::kChunkBytes](std::uint32_t chunk, std::span<std::byte> plain) {
+        if (chunk == last) std::memcpy(plain.data() + plain.size() - sizeof value, &value, sizeof value);
+      });
 }
 
 TEST_F(BadUpdate, ValuesThatAreNotFinite) {
@@ -113,24 +115,26 @@ TEST_F(BadUpdate, AnotherUpdateForTheSameAssignmentIsAConflictAndLeavesTheFirst)
 
 // Between the last chunk and its sync, the first update is neither received nor gone.
 TEST_F(BadUpdate, AnotherUpdateWhileTheFirstIsBeingSyncedDoesNotTakeItsPlace) {
-  std::promise<void> syncing, go_on;
-  std::shared_future<void> gate = go_on.get_future().share();
-  std::atomic<bool> first_sync = true;
-  host.store.faults.before = [&](coordinator::StoreOperation operation) -> Status {
-    if (operation == coordinator::StoreOperation::kBodySync && first_sync.exchange(false)) {
-      syncing.set_value();
-      gate.wait();
+  struct Gate {
+    std::promise<void> reached, opened;
+    std::atomic<bool> passed = false;
+  };
+  const auto gate = std::make_shared<Gate>();
+  host.set_fault([gate](coordinator::StoreOperation operation) -> Status {
+    if (operation == coordinator::StoreOperation::kBodySync && !gate->passed.exchange(true)) {
+      gate->reached.set_value();
+      gate->opened.get_future().wait();
     }
     return {};
-  };
+  });
   ScriptedUpdate first = ScriptedUpdate::of(bads, kFloats, 0.25f), second = ScriptedUpdate::of(bads, kFloats, 1.0f);
   ASSERT_TRUE(bad.upload(first).ok());
-  syncing.get_future().wait();
+  gate->reached.get_future().wait();
   bad.send(second.offer);
   bad.send(message::FetchModel{bads});  // answered after the offer was looked at
   auto answer = bad.hear();
   EXPECT_TRUE(answer && std::holds_alternative<message::ModelTicket>(*answer)) << "the second one was let in";
-  go_on.set_value();
+  gate->opened.set_value();
   EXPECT_EQ(bad.expect<message::Receipt>().assignment, bads);
   good_delivers();
   host.await("the end of the fold", [&](coordinator::Service& s) {
@@ -165,7 +169,8 @@ TEST_F(BadUpdate, AClosedRoundIsLate) {
     AssignmentId id;
     while (true) {
       auto heard = device.hear();
-      if (const auto* assign = heard ? std::get_if<message::Assign>(&*heard) : nullptr; assign && assign->assignment.job == job)
+      if (const auto* assign = heard ? std::get_if<message::Assign>(&*heard) : nullptr;
+          assign && assign->assignment.job == job)
         return assign->assignment.id;
       if (!heard) return id;
     }

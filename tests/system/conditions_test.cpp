@@ -10,14 +10,6 @@ using Conditions = BadDevice;
 
 constexpr std::int64_t kTenYears = std::int64_t{3650} * 86400;
 
-// An error for the chosen operation as long as the switch is on.
-std::function<Status(StoreOperation)> failing(StoreOperation which, const std::atomic<bool>& on, ErrorCode code) {
-  return [which, &on, code](StoreOperation operation) -> Status {
-    if (operation == which && on) return Error(code, "as the test wants it");
-    return {};
-  };
-}
-
 TEST_F(Conditions, AFullDiskStopsWorkAndGoesOnByItself) {
   host.free_disk_bytes = 1;
   host.await("the full disk", [](coordinator::Service& s) { return s.state().storage_full; });
@@ -35,8 +27,7 @@ TEST_F(Conditions, AFullDiskStopsWorkAndGoesOnByItself) {
 class DiskFull : public BadDevice, public ::testing::WithParamInterface<StoreOperation> {};
 
 TEST_P(DiskFull, CostsTimeAndNothingElse) {
-  std::atomic<bool> full = true;
-  host.store.faults.before = failing(GetParam(), full, ErrorCode::kExhausted);
+  host.fail(GetParam(), ErrorCode::kExhausted);
   ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);
   const auto answered = [&](Duration limit) {  // with a receipt; refusals of the moment are expected
     while (auto heard = bad.hear(limit)) {
@@ -58,7 +49,7 @@ TEST_P(DiskFull, CostsTimeAndNothingElse) {
     bad.send(update.offer);  // again, while its event is not written
     EXPECT_FALSE(answered(std::chrono::milliseconds(300))) << "a receipt before its event was durable";
   }
-  full = false;
+  host.recover();
   host.await("room", [](coordinator::Service& s) { return !s.state().storage_full; });
   if (!early) {
     bad.send(update.offer);
@@ -70,8 +61,8 @@ TEST_P(DiskFull, CostsTimeAndNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Conditions, DiskFull,
-                         ::testing::Values(StoreOperation::kAppend, StoreOperation::kBodyOpen, StoreOperation::kBodyWrite,
-                                           StoreOperation::kBodySync),
+                         ::testing::Values(StoreOperation::kAppend, StoreOperation::kBodyOpen,
+                                           StoreOperation::kBodyWrite, StoreOperation::kBodySync),
                          [](const auto& param) {
                            switch (param.param) {
                              case StoreOperation::kAppend: return "AtTheJournal";
@@ -85,22 +76,16 @@ INSTANTIATE_TEST_SUITE_P(Conditions, DiskFull,
 class FoldOnAFullDisk : public BadDevice, public ::testing::WithParamInterface<StoreOperation> {};
 
 TEST_P(FoldOnAFullDisk, WaitsForRoom) {
-  std::atomic<bool> full = true;
-  std::atomic<int> refused = 0;
-  host.store.faults.before = [&](StoreOperation operation) -> Status {
-    if (operation != GetParam() || !full) return {};
-    ++refused;
-    return Error(ErrorCode::kExhausted, "as the test wants it");
-  };
+  host.fail(GetParam(), ErrorCode::kExhausted);
   ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);
   ASSERT_TRUE(bad.upload(update).ok());
   bad.expect<message::Receipt>();
   good_delivers();
-  host.await("a fold that finds the disk full", [&](coordinator::Service&) { return refused > 0; });
+  host.await("a fold that finds the disk full", [&](coordinator::Service&) { return host.failures() > 0; });
   EXPECT_EQ(host.job(job).status, coordinator::JobStatus::kRunning);
   const auto durable = [&](coordinator::Service&) { return host.store.journal.recover().value().models.size(); };
   EXPECT_EQ(host.ask(durable), 1u) << "more than version 0";
-  full = false;
+  host.recover();
   host.await_version(job, 1);
   host.await("room", [](coordinator::Service& s) { return !s.state().storage_full; });
   EXPECT_EQ(host.job(job).updates, 2u);
@@ -108,7 +93,8 @@ TEST_P(FoldOnAFullDisk, WaitsForRoom) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Conditions, FoldOnAFullDisk,
-                         ::testing::Values(StoreOperation::kModelWrite, StoreOperation::kModelFinish, StoreOperation::kCommit),
+                         ::testing::Values(StoreOperation::kModelWrite, StoreOperation::kModelFinish,
+                                           StoreOperation::kCommit),
                          [](const auto& param) {
                            switch (param.param) {
                              case StoreOperation::kModelWrite: return "AtTheModel";
@@ -118,14 +104,13 @@ INSTANTIATE_TEST_SUITE_P(Conditions, FoldOnAFullDisk,
                          });
 
 TEST_F(Conditions, AWriteErrorOfOneUploadIsTriedAgain) {
-  std::atomic<bool> broken = true;
-  host.store.faults.before = failing(StoreOperation::kBodyWrite, broken, ErrorCode::kFailed);
+  host.fail(StoreOperation::kBodyWrite, ErrorCode::kFailed);
   ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);
   (void)bad.upload(update);
   const auto refused = bad.expect<message::Refused>();
   EXPECT_EQ(refused.refusal, Refusal::kBusy);
   EXPECT_GT(refused.retry_after, Duration::zero());
-  broken = false;
+  host.recover();
   expect_both_rounds();
 }
 

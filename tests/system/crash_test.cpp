@@ -1,5 +1,9 @@
-// Real processes that are killed with SIGKILL in the middle of their work: nothing acknowledged is lost or counted twice.
+// Real processes that are killed with SIGKILL in the middle of their work: nothing acknowledged is lost or counted
+// twice.
 #include <gtest/gtest.h>
+
+#include <cstdio>
+#include <map>
 
 #include "base/rng.h"
 #include "tests/support/federation.h"
@@ -65,6 +69,7 @@ TEST(Crash, TwentyKillsOfTheCoordinatorAndTwentyOfClientsLeaveTheModelOfAnUninte
   const std::uint64_t job = begin(federation);
   Stream draw(2026, "kills");
   std::uint64_t version = 0;
+  std::map<std::string, int> hit;  // what was under way, asked an instant before each kill
   for (const Victim victim : victims(draw)) {
     // The moment: so many microseconds into a round, during which the victim must not end by itself.
     version = federation.await_version(job, version + 1).at("version").get<std::uint64_t>();
@@ -72,7 +77,9 @@ TEST(Crash, TwentyKillsOfTheCoordinatorAndTwentyOfClientsLeaveTheModelOfAnUninte
     const std::size_t client = draw.below(kDevices);
     Process& process = victim == Victim::kCoordinator ? federation.coordinator() : federation.client(client);
     ASSERT_FALSE(process.wait(std::chrono::microseconds(draw.below(60000)))) << process.log();
+    const Json state = federation.admin("job.show", {{"job", job}});
     process.kill();
+    ++hit[state.at("folding") == true ? "folding" : state.at("pending") > 0 ? "receiving" : "training"];
     if (victim == Victim::kCoordinator) {
       federation.start_coordinator();
     } else {
@@ -81,7 +88,8 @@ TEST(Crash, TwentyKillsOfTheCoordinatorAndTwentyOfClientsLeaveTheModelOfAnUninte
   }
   expect_all_counted_once(federation, job);
   EXPECT_EQ(federation.export_digest(job, "run"), undisturbed) << "other bits than without a crash";
-  RecordProperty("uploads_resumed", std::to_string(federation.metric("shoal_uploads_resumed_total")));
+  for (const auto& [phase, kills] : hit) std::printf("%d kills while the round was %s\n", kills, phase.c_str());
+  EXPECT_GT(hit["receiving"] + hit["folding"], 0) << "no kill came between an upload's receipt and its fold";
 }
 
 }  // namespace

@@ -119,7 +119,8 @@ TEST_F(Lifecycle, PagesTellHealthAndCounts) {
   federation_.await_end(job);
   EXPECT_EQ(federation_.get("/healthz").status, 200);
   federation_.await("readiness", [&] { return federation_.get("/readyz").status == 200; });
-  EXPECT_THAT(federation_.get("/metrics").body, HasSubstr("# TYPE shoal_receipts_total counter\nshoal_receipts_total 2\n"));
+  EXPECT_THAT(federation_.get("/metrics").body,
+              HasSubstr("# TYPE shoal_receipts_total counter\nshoal_receipts_total 2\n"));
   EXPECT_EQ(federation_.metric("shoal_updates_folded_total{job=\"pages\"}"), 2);
   EXPECT_EQ(federation_.metric("shoal_job_version{job=\"pages\"}"), 2);
   EXPECT_EQ(federation_.get("/nothing").status, 404);
@@ -197,7 +198,8 @@ TEST_F(Lifecycle, AWrongServerKeyIsNotTalkedTo) {
 TEST_F(Lifecycle, TheNewerOfTwoSessionsWithOneKeyWinsAndBothAreLogged) {
   federation_.start_coordinator();
   federation_.add_client();
-  std::filesystem::copy(federation_.client_state(0), federation_.path("copy"), std::filesystem::copy_options::recursive);
+  std::filesystem::copy(federation_.client_state(0), federation_.path("copy"),
+                        std::filesystem::copy_options::recursive);
   Process newer(federation_.client_command(federation_.path("copy"), {"data=procedural:1:1:50"}));
   ASSERT_NE(newer.await_log("online as device 1", kPatience), std::string::npos) << newer.log();
   EXPECT_EQ(end_of_client(0), 3);
@@ -210,7 +212,8 @@ TEST_F(Lifecycle, TheNewerOfTwoSessionsWithOneKeyWinsAndBothAreLogged) {
 TEST_F(Lifecycle, ADeviceThatNeedsApprovalWaitsForIt) {
   federation_.start_coordinator({"approval=manual"});
   Process client(federation_.client_command(federation_.path("new"), {"data=procedural:1:1:50"}, federation_.invite()));
-  ASSERT_NE(client.await_log("enrolled as device 1; the operator has not approved", kPatience), std::string::npos) << client.log();
+  ASSERT_NE(client.await_log("enrolled as device 1; the operator has not approved", kPatience), std::string::npos)
+      << client.log();
   EXPECT_EQ(federation_.admin("device.show", {{"id", 1}}).at("standing"), "pending");
   client.kill();
   Process again(federation_.client_command(federation_.path("new"), {"data=procedural:1:1:50"}));

@@ -45,14 +45,17 @@ TEST(Memory, SixtyFourUpdatesOfFortyMegabytesAtOnceStayUnderTheLimit) {
   Federation federation({"memory_limit=256MiB"});
   federation.start_coordinator();
   std::vector<ScriptedDevice> devices;
-  for (const Json& text : federation.admin("device.invite", {{"count", kDevices}}).at("invitations"))
+  const Json invited = federation.admin("device.invite", {{"count", kDevices}});
+  for (const Json& text : invited.at("invitations"))
     devices.push_back(enrol(protocol::parse_invitation(text.get<std::string>()).value()));
+  ASSERT_EQ(devices.size(), kDevices);
   for (ScriptedDevice& device : devices) device.join();
   write_model(federation.path("model.safetensors"), kFloats);
   const std::uint64_t job = federation.submit("name = \"load\"\nrounds = 1\n[fedavg]\ncohort = 64\ndeadline = \"1h\"\n",
                                               federation.path("model.safetensors"));
   std::vector<std::future<void>> parts;
-  for (ScriptedDevice& device : devices) parts.push_back(std::async(std::launch::async, [&device] { take_part(device); }));
+  for (ScriptedDevice& device : devices)
+    parts.push_back(std::async(std::launch::async, [&device] { take_part(device); }));
   for (std::future<void>& part : parts) part.get();
   const std::uint64_t received = federation.coordinator().peak_memory();
   const Json end = federation.await_end(job, kLimit);

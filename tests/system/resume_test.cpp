@@ -86,7 +86,8 @@ TEST_F(Resume, ACutAndADamagedByteCostNoMoreThanTheWindow) {
   begin({.cut_after = kSealed / 3}, {});
   federation_.await("the cut", [&] { return relay_->bytes_up() >= kSealed / 3; });
   relay_->set_rules({.bytes_per_second = kSlow, .corrupt_at = kSealed / 3}, {});
-  federation_.await("the damage", [&] { return federation_.metric("shoal_refusals_total{reason=\"unsealable\"}") > 0; });
+  federation_.await("the damage",
+                    [&] { return federation_.metric("shoal_refusals_total{reason=\"unsealable\"}") > 0; });
   relay_->set_rules({}, {});
   expect_completed();
   EXPECT_EQ(federation_.metric("shoal_refusals_total{reason=\"unsealable\"}"), 1);
