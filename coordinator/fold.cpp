@@ -97,6 +97,7 @@ class Pass {
   }
 
   Status copy_header() {
+    SHOAL_TRY(writer_.expect(previous_.bytes()));
     std::vector<std::byte> part;
     for (std::uint64_t at = 0; at < header_bytes_; at += part.size()) {
       part.resize(std::min<std::uint64_t>(header_bytes_ - at, protocol::kChunkBytes));

@@ -89,6 +89,11 @@ Intake::~Intake() {
 Result<std::shared_ptr<protocol::ChunkSink>> Intake::receive(const Offer& offer, std::uint32_t held) {
   auto upload = std::make_shared<Upload>(*this, offer);
   SHOAL_TRY(upload->resume(held));
+  {
+    const std::lock_guard lock(mutex_);
+    to_prepare_.push_back(offer.assignment);
+  }
+  changed_.notify_all();
   return std::shared_ptr<protocol::ChunkSink>(std::move(upload));
 }
 
@@ -115,16 +120,20 @@ void Intake::finish(IntakeResult result) {
 void Intake::run() {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return ending_ || !to_sync_.empty(); });
+    changed_.wait(lock, [this] { return ending_ || !to_sync_.empty() || !to_prepare_.empty(); });
     if (ending_) return;
     std::deque<IntakeResult> batch = std::exchange(to_sync_, {});
+    const std::deque<AssignmentId> begun = std::exchange(to_prepare_, {});
     lock.unlock();
+    // What cannot be prepared (it may be gone again) is for sync() to tell.
+    for (AssignmentId assignment : begun) static_cast<void>(bodies_.prepare(assignment).ok());
     for (IntakeResult& result : batch) {
       if (result.refusal != Refusal::kNone || result.error) continue;
       Status synced = bodies_.sync(result.offer.assignment);
       if (!synced.ok()) result.error = std::move(synced).error();
     }
     lock.lock();
+    if (batch.empty()) continue;
     std::move(batch.begin(), batch.end(), std::back_inserter(results_));
     wake_();
   }

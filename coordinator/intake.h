@@ -64,6 +64,7 @@ class Intake {
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::set<AssignmentId> settling_;
+  std::deque<AssignmentId> to_prepare_;
   std::deque<IntakeResult> to_sync_;
   std::vector<IntakeResult> results_;
   bool ending_ = false;

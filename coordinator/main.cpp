@@ -1,4 +1,5 @@
 // shoal-coordinator: parses its options, opens the data folder, wires planes and stores to the service, runs it.
+#include <malloc.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -52,6 +53,13 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+// Chunks and tiles go back to the kernel when they are freed, so that the peak of the first rounds is the peak for good: glibc
+// otherwise raises its threshold to the largest block it has seen, and keeps what several threads freed in as many arenas.
+void keep_memory_steady() {
+  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
+  ::mallopt(M_ARENA_MAX, 2);
+}
+
 // Lets a signal stop the service as soon as there is one.
 class StopSwitch {
  public:
@@ -95,6 +103,7 @@ void tell_supervisor(const char* state) {
 }
 
 Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
+  keep_memory_steady();
   raise_descriptor_limit();
   StopSwitch stop;
   const cli::StopSignals signals([&stop] { stop.ask(); });  // before any thread is made
@@ -116,8 +125,8 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
   protocol::zmq::BulkServerOptions bulk_options;
   bulk_options.endpoint = options.bulk;
   bulk_options.advertised = options.advertised_bulk;
-  // A quarter of the limit for chunks on their way; folds, journal and program take the rest.
-  bulk_options.chunks_in_flight = static_cast<std::uint32_t>(options.memory_limit.count / 4 / protocol::kChunkBytes);
+  // An eighth of the limit for chunks on their way; folds, journal and program take the rest.
+  bulk_options.chunks_in_flight = static_cast<std::uint32_t>(options.memory_limit.count / 8 / protocol::kChunkBytes);
   SHOAL_TRY_ASSIGN(const auto bulk, protocol::zmq::make_bulk_server(bulk_options));
 
   Metrics metrics;

@@ -45,11 +45,12 @@ class AppendedFile {
   Status append(std::span<const std::byte> bytes) {
     SHOAL_TRY(file_->write(size_, bytes));
     size_ += bytes.size();
-    if (size_ - written_back_ >= kWriteback) {
-      file_->start_writeback(written_back_, size_ - written_back_);
-      written_back_ = size_;
-    }
+    if (size_ - written_back_ >= kWriteback) start_writeback();
     return {};
+  }
+  void start_writeback() {
+    file_->start_writeback(written_back_, size_ - written_back_);
+    written_back_ = size_;
   }
   const File& file() const { return *file_; }
   std::uint64_t size() const { return size_; }
@@ -166,6 +167,9 @@ class ModelFiles::Writer final : public ModelWriter {
     if (!cipher_) SHOAL_TRY(seal_afterwards());
     if (ref_.object.bytes != ref_.bytes)
       return Error(ErrorCode::kInvalid, "a model of " + std::to_string(ref_.bytes) + " bytes was announced as " + std::to_string(ref_.object.bytes));
+    // All of them on their way before one is waited for: the first sync then settles most of what the others would wait for.
+    sealed_->start_writeback();
+    for (AppendedFile& file : state_) file.start_writeback();
     SHOAL_TRY(model_->sync());
     SHOAL_TRY(sealed_->sync());
     for (AppendedFile& file : state_) SHOAL_TRY(file.sync());

@@ -33,6 +33,7 @@ Result<ModelRef> import_model(const std::string& path, JobId job, const aggregat
 
   std::ifstream in(path, std::ios::binary);
   SHOAL_TRY_ASSIGN(auto writer, models.create(job, 0, aggregation::state_arrays(optimizer.name)));
+  SHOAL_TRY(writer->expect(file.file_size()));
   std::vector<std::byte> piece(kPiece);
   std::uint64_t left = file.file_size(), header_left = file.header().data_offset;
   while (left > 0) {

@@ -26,14 +26,17 @@ struct Segment {
   std::uint64_t number = 0;
   std::unique_ptr<File> file;
   std::uint64_t capacity = 0, used = 0;
-  std::uint32_t bodies = 0;  // not released
+  std::uint32_t bodies = 0;   // not released
+  std::uint32_t writing = 0;  // calls of write() that are at the file
   GroupSync group;
 };
 
 struct Period {
   std::uint64_t number = 0;
   protocol::ObjectKey key{};
-  std::uint32_t bodies = 0;  // not released
+  std::uint32_t bodies = 0;    // not released
+  std::unique_ptr<File> file;  // until it is durable
+  bool lost = false;           // its sync failed: the next one would be called a success
 };
 
 struct Body {
@@ -68,6 +71,7 @@ class Segments final : public BodyStore {
 
   Result<std::uint32_t> open(AssignmentId id, const protocol::ObjectInfo& object) override;
   Status write(AssignmentId id, std::uint32_t chunk, std::span<const std::byte> sealed) override;
+  Status prepare(AssignmentId id) override;
   Status sync(AssignmentId id) override;
   Status read(AssignmentId id, std::uint32_t chunk, std::vector<std::byte>& out) const override;
   Result<protocol::ObjectInfo> info(AssignmentId id) const override;
@@ -94,7 +98,10 @@ class Segments final : public BodyStore {
   Status begin_period();
   void forget(Bodies::iterator body, Reclaimed& reclaimed);
   void lose_unsynced(const Segment& segment);
+  void begin_again();
 
+  Status keep_key(Period& period);
+  Status sync_segment(Segment& segment);
   Status reclaim(const Reclaimed& reclaimed);
 
   FileSystem& files_;
@@ -105,6 +112,7 @@ class Segments final : public BodyStore {
   std::shared_ptr<Segment> active_;  // where the next extent goes; null before the first
   std::shared_ptr<Period> period_;   // whose key the next header gets; null after a release
   std::uint64_t next_segment_ = 1, next_period_ = 1;
+  std::mutex keys_mutex_;  // held while a period's key is made durable
 };
 
 std::string Segments::path_of(std::uint64_t number, std::string_view suffix) const {
@@ -286,10 +294,8 @@ Status Segments::begin_period() {
   auto period = std::make_shared<Period>();
   period->number = next_period_++;
   SHOAL_TRY_ASSIGN(period->key, protocol::make_object_key());
-  SHOAL_TRY_ASSIGN(const auto file, files_.create(path_of(period->number, kKeySuffix)));
-  SHOAL_TRY(file->write(0, std::as_bytes(std::span(period->key))));
-  SHOAL_TRY(file->sync());
-  SHOAL_TRY(files_.sync_folder(options_.folder));
+  SHOAL_TRY_ASSIGN(period->file, files_.create(path_of(period->number, kKeySuffix)));
+  SHOAL_TRY(period->file->write(0, std::as_bytes(std::span(period->key))));
   period_ = std::move(period);
   return {};
 }
@@ -300,35 +306,65 @@ Status Segments::write(AssignmentId id, std::uint32_t chunk, std::span<const std
     const std::lock_guard lock(mutex_);
     if (!body->counted || chunk != body->chunks || chunk >= body->object.chunks() || sealed.size() != body->object.sealed_bytes(chunk))
       return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of " + name_of(id) + " is not the next one or has another size");
+    ++body->segment->writing;
   }
-  SHOAL_TRY(body->segment->file->write(body->at(chunk), sealed));
+  Status written = body->segment->file->write(body->at(chunk), sealed);
   // Only whole pages: one that is written out while the next chunk still fills it would be written twice.
   const std::uint64_t end = (chunk * kSealedChunk + sealed.size()) / kBlock * kBlock;
   const bool last = chunk + 1 == body->object.chunks();
-  if (end > body->written_back && (last || end - body->written_back >= kWriteback)) {
+  if (written.ok() && end > body->written_back && (last || end - body->written_back >= kWriteback)) {
     body->segment->file->start_writeback(body->offset + kBlock + body->written_back, end - body->written_back);
     body->written_back = end;
   }
   const std::lock_guard lock(mutex_);
-  body->chunks = chunk + 1;
-  return {};
+  --body->segment->writing;
+  if (written.ok()) body->chunks = chunk + 1;
+  return written;
+}
+
+Status Segments::prepare(AssignmentId id) {
+  SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
+  return keep_key(*body->period);
+}
+
+// The key becomes durable, and with the folder's names the unlinking of older ones: what they opened may be written over.
+Status Segments::keep_key(Period& period) {
+  const std::lock_guard lock(keys_mutex_);
+  if (!period.file) return {};
+  if (period.lost) return Error(ErrorCode::kFailed, path_of(period.number, kKeySuffix) + " could not be synced before");
+  Status synced = period.file->sync();
+  if (synced.ok()) synced = files_.sync_folder(options_.folder);
+  period.lost = !synced.ok();
+  if (synced.ok()) period.file.reset();
+  return synced;
 }
 
 Status Segments::sync(AssignmentId id) {
   SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
-  std::uint32_t chunks = 0;
   {
     const std::lock_guard lock(mutex_);
-    chunks = body->chunks;
-    if (body->synced == chunks && chunks > 0) return {};
+    if (body->synced == body->chunks && body->chunks > 0) return {};
   }
-  Status synced = body->segment->group.run([&] { return body->segment->file->sync(); });
+  Status synced = keep_key(*body->period);
+  if (synced.ok()) synced = body->segment->group.run([&] { return sync_segment(*body->segment); });
+  if (synced.ok()) return {};
   const std::lock_guard lock(mutex_);
-  if (!synced.ok()) {
-    lose_unsynced(*body->segment);
-    return std::move(synced).error().because_of_this("cannot make " + name_of(id) + " durable");
+  lose_unsynced(*body->segment);
+  period_.reset();
+  return std::move(synced).error().because_of_this("cannot make " + name_of(id) + " durable");
+}
+
+// Serves every body whose key is durable and whose chunks were written before.
+Status Segments::sync_segment(Segment& segment) {
+  std::vector<std::pair<std::shared_ptr<Body>, std::uint32_t>> covered;
+  {
+    const std::scoped_lock lock(keys_mutex_, mutex_);
+    for (const auto& [id, body] : bodies_)
+      if (body->segment.get() == &segment && body->counted && !body->period->file) covered.emplace_back(body, body->chunks);
   }
-  body->synced = std::max(body->synced, chunks);
+  SHOAL_TRY(segment.file->sync());
+  const std::lock_guard lock(mutex_);
+  for (const auto& [body, chunks] : covered) body->synced = std::max(body->synced, chunks);
   return {};
 }
 
@@ -381,7 +417,19 @@ Status Segments::release(std::span<const AssignmentId> ids) {
     // Bodies that come from here on belong to the next period, so that this one's key can go.
     if (bodies_.size() < before) period_.reset();
   }
-  return reclaim(reclaimed);
+  SHOAL_TRY(reclaim(reclaimed));
+  begin_again();
+  return {};
+}
+
+// An empty segment is written over from its start: that is much cheaper to sync than space that was never written, since the file
+// system has nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body is, which
+// belongs to a new period.
+void Segments::begin_again() {
+  const std::lock_guard lock(mutex_);
+  if (!active_ || active_->bodies > 0 || active_->writing > 0) return;
+  active_->used = 0;
+  period_.reset();
 }
 
 void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
@@ -392,8 +440,8 @@ void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
     reclaimed.unlinked.push_back(path_of(b.period->number, kKeySuffix));
     if (period_ == b.period) period_.reset();
   }
-  if (b.segment->bodies == 0 && b.segment != active_) {
-    reclaimed.unlinked.push_back(path_of(b.segment->number, kSegmentSuffix));
+  if (b.segment->bodies == 0) {
+    if (b.segment != active_) reclaimed.unlinked.push_back(path_of(b.segment->number, kSegmentSuffix));
     std::erase_if(reclaimed.punched, [&](const auto& other) { return other->segment == b.segment; });
   } else {
     reclaimed.punched.push_back(body->second);

@@ -88,6 +88,8 @@ class BodyStore {
   virtual Result<std::uint32_t> open(AssignmentId id, const protocol::ObjectInfo& object) = 0;
   // Chunks come in order, each sealed (with its tag). Early write-back is started; not yet durable.
   virtual Status write(AssignmentId id, std::uint32_t chunk, std::span<const std::byte> sealed) = 0;
+  // Optional, after open(): does early, beside the writing, what sync() would have to wait for.
+  virtual Status prepare(AssignmentId id) { static_cast<void>(id); return {}; }
   // Durable on return: every chunk and the key that opens it.
   virtual Status sync(AssignmentId id) = 0;
   // The sealed chunk into `out` (resized).

@@ -192,7 +192,7 @@ int main(int argc, char** argv) {
 
   ReplayArguments replay_arguments;
   CLI::App* replay_command = app.add_subcommand("replay", "Replay a stopped coordinator's journal and compare");
-  replay_command->footer("Example: shoal-sim replay /var/lib/shoal   (written with archive_events = true)");
+  replay_command->footer("Example: shoal-sim replay /var/lib/shoal   (written with --set keep_journal=true)");
   replay_command->add_option("FOLDER", replay_arguments.folder, "The coordinator's data folder")->required();
   replay_command->add_flag("--json", replay_arguments.json, "Print the result as JSON");
 

@@ -17,8 +17,10 @@ rocksdb::DBOptions database_options(rocksdb::Env* env) {
   options.max_background_jobs = 1;
   options.max_open_files = 64;
   options.db_write_buffer_size = 16 << 20;
-  options.max_total_wal_size = 32 << 20;
-  // Opening must not need room for a flush: it is how we get going again when the disk was full.
+  // Durability is the write log's. What is flushed must still be whole batches, and nothing is flushed on the way out: closing
+  // and opening again is how we get going when the disk was full.
+  options.atomic_flush = true;
+  options.avoid_flush_during_shutdown = true;
   options.avoid_flush_during_recovery = true;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
@@ -34,7 +36,7 @@ std::vector<rocksdb::ColumnFamilyDescriptor> families() {
   table.cache_index_and_filter_blocks = true;
   rocksdb::ColumnFamilyOptions options;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  options.write_buffer_size = 4 << 20;
+  options.write_buffer_size = 12 << 20;  // more than the write log holds: it decides when to flush
   options.max_write_buffer_number = 2;
   options.target_file_size_base = 4 << 20;
   options.compression = rocksdb::kNoCompression;
@@ -74,22 +76,48 @@ Database::~Database() {
   db_->Close().PermitUncheckedError();
 }
 
-Result<std::unique_ptr<Database>> Database::open(const std::string& folder, Mode mode, rocksdb::Env* env) {
+Result<std::unique_ptr<Database>> Database::open(const std::string& folder, rocksdb::Env* env, FileSystem* files) {
   rocksdb::DB* db = nullptr;
   std::vector<rocksdb::ColumnFamilyHandle*> handles;
-  const rocksdb::DBOptions options = database_options(env);
-  const rocksdb::Status status = mode == Mode::kReadOnly
-                                     ? rocksdb::DB::OpenForReadOnly(options, folder, families(), &handles, &db)
-                                     : rocksdb::DB::Open(options, folder, families(), &handles, &db);
+  const rocksdb::Status status = rocksdb::DB::Open(database_options(env), folder, families(), &handles, &db);
   if (!status.ok()) return database_error("cannot open the journal in " + folder, status);
-  return std::unique_ptr<Database>(new Database(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
+  std::unique_ptr<Database> database(new Database(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
+  // Over what RocksDB has flushed already: batches only put and delete, so that all of them in order give the last state again.
+  auto log = WriteLog::open(files ? *files : posix_files(), folder, [&](std::string_view payload) {
+    rocksdb::WriteBatch batch{std::string(payload)};
+    return database->apply(batch);
+  });
+  if (!log.ok()) return std::move(log).error().because_of_this("cannot open the journal in " + folder);
+  database->log_ = std::move(*log);
+  return database;
 }
 
 Status Database::write(rocksdb::WriteBatch& batch) {
+  const std::string& payload = batch.Data();
+  if (!log_->has_room(payload.size())) {
+    SHOAL_TRY(flush());
+    SHOAL_TRY(log_->restart());
+  }
+  if (log_->has_room(payload.size())) {
+    if (Status logged = log_->append(payload); !logged.ok())
+      return std::move(logged).error().because_of_this("cannot write to the journal");
+    return apply(batch);
+  }
+  SHOAL_TRY(apply(batch));  // larger than the whole log
+  return flush();
+}
+
+Status Database::apply(rocksdb::WriteBatch& batch) {
   rocksdb::WriteOptions options;
-  options.sync = true;
+  options.disableWAL = true;
   const rocksdb::Status status = db_->Write(options, &batch);
   if (!status.ok()) return database_error("cannot write to the journal", status);
+  return {};
+}
+
+Status Database::flush() {
+  const rocksdb::Status status = db_->Flush({}, handles_);
+  if (!status.ok()) return database_error("cannot write tables of the journal", status);
   return {};
 }
 

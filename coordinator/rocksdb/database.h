@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "coordinator/rocksdb/write_log.h"
 
 namespace shoal::coordinator {
 
@@ -26,8 +27,8 @@ std::uint64_t from_big_endian(std::string_view bytes);  // 0 unless 8 bytes long
 
 class Database {
  public:
-  enum class Mode { kReadWrite, kReadOnly };
-  static Result<std::unique_ptr<Database>> open(const std::string& folder, Mode mode, rocksdb::Env* env);
+  // Null stands for the operating system's; neither is owned.
+  static Result<std::unique_ptr<Database>> open(const std::string& folder, rocksdb::Env* env, FileSystem* files);
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -42,8 +43,12 @@ class Database {
  private:
   Database(std::unique_ptr<rocksdb::DB> db, std::vector<rocksdb::ColumnFamilyHandle*> handles);
 
+  Status apply(rocksdb::WriteBatch& batch);
+  Status flush();
+
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;
+  std::unique_ptr<WriteLog> log_;
 };
 
 }  // namespace shoal::coordinator

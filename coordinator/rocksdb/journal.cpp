@@ -79,7 +79,7 @@ Result<Database*> RocksJournal::database() {
   if (failed_) db_.reset();
   if (!db_) {
     failed_ = false;
-    SHOAL_TRY_ASSIGN(db_, Database::open(options_.folder, Database::Mode::kReadWrite, options_.env));
+    SHOAL_TRY_ASSIGN(db_, Database::open(options_.folder, options_.env, options_.files));
   }
   return db_.get();
 }
@@ -245,7 +245,7 @@ Result<std::unique_ptr<Journal>> open_journal(JournalOptions options) {
 
 Status visit_archive(const JournalOptions& options, const std::function<Status(const ArchiveStart&)>& start,
                      const std::function<Status(const JournalRecord&)>& event) {
-  SHOAL_TRY_ASSIGN(const auto db, Database::open(options.folder, Database::Mode::kReadOnly, options.env));
+  SHOAL_TRY_ASSIGN(const auto db, Database::open(options.folder, options.env, options.files));
   SHOAL_TRY_ASSIGN(const std::optional<std::string> build, db->get(Family::kTables, table_key(kSettings, kBuild)));
   if (build != options.build)
     return Error(ErrorCode::kInvalid, "the events in " + options.folder + " were written by the build " + build.value_or("of unknown name") +

@@ -39,7 +39,7 @@ struct Store {
 Result<Store> open_store(const StoreOptions& options);
 
 // What archive_events kept, oldest first: a snapshot to begin with (empty: from nothing) and every event after it.
-// Reads a folder that no coordinator uses; changes nothing.
+// Reads a folder that no coordinator uses, and leaves the state as it is.
 struct ArchiveStart {
   std::uint64_t sequence = 0;  // of the snapshot
   std::string snapshot;

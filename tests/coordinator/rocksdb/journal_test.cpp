@@ -55,6 +55,7 @@ class JournalTest : public testing::Test {
     options.folder = "/data/journal";
     options.build = "build A";
     options.env = env.get();
+    options.files = &disk;
     ASSERT_TRUE(disk.make_folder("/data/journal").ok());
     reopen();
   }

@@ -65,6 +65,7 @@ class CrashRun {
     options.folder = "/data/journal";
     options.build = "test";
     options.env = env_.get();
+    options.files = &disk_;
     SHOAL_TRY_ASSIGN(journal_, open_journal(options));
     SHOAL_TRY_ASSIGN(bodies_, open_segments(disk_, {.folder = "/data/bodies", .segment_bytes = 1 << 20, .headroom_bytes = 0}));
     SHOAL_TRY_ASSIGN(models_, open_model_files(disk_, "/data/models"));
