@@ -1,6 +1,7 @@
 // Round overhead: everything of a round but training, over loopback, with real service and client daemons.
 //
-//   round_bench [FOLDER] [MEMORY_FOLDER]   FOLDER is on the disk to measure (default .), MEMORY_FOLDER on a tmpfs (/dev/shm): clients live there
+//   round_bench [FOLDER] [MEMORY_FOLDER]   FOLDER is on the disk to measure (default .), MEMORY_FOLDER on a tmpfs
+//                                          (default /dev/shm), where the clients live in either case
 //
 // The real store is put beside the disk's own rate for the same bytes in the same run: write, fdatasync.
 #include <fcntl.h>
@@ -41,7 +42,11 @@ double disk_rate(const std::string& folder, std::size_t bytes) {
   return median(rates);
 }
 
-double round_ms(const std::string& folder, const std::string& client_folder, bool real_store, std::size_t clients, std::uint64_t floats) {
+struct Round {
+  double wall_ms, cpu_ms;  // CPU of coordinator and clients together, over all processors
+};
+
+Round measure(const std::string& folder, const std::string& client_folder, bool real_store, std::size_t clients, std::uint64_t floats) {
   FederationOptions options;
   options.folder = folder;
   options.client_folder = client_folder;
@@ -51,9 +56,10 @@ double round_ms(const std::string& folder, const std::string& client_folder, boo
   options.spec.name = "rounds";
   options.spec.rounds = 24;
   options.spec.fedavg.cohort = static_cast<std::uint32_t>(clients);
-  std::vector<double> seconds = shoal::bench::run_federation(options).round_seconds;
+  shoal::bench::FederationResult result = shoal::bench::run_federation(options);
+  std::vector<double>& seconds = result.round_seconds;
   seconds.erase(seconds.begin(), seconds.begin() + 3);  // connections and caches warm up
-  return 1e3 * median(seconds);
+  return {1e3 * median(seconds), 1e3 * result.cpu_seconds / static_cast<double>(options.spec.rounds)};
 }
 
 }  // namespace
@@ -61,16 +67,16 @@ double round_ms(const std::string& folder, const std::string& client_folder, boo
 int main(int argc, char** argv) {
   const std::string disk = argc > 1 ? argv[1] : ".";
   const std::string memory = argc > 2 ? argv[2] : "/dev/shm";
-  std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %16s\n", "parameters", "in memory", "real store",
-              "difference", "bytes/disk rate");
+  std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %14s %16s\n", "parameters", "CPU, in memory",
+              "in memory", "real store", "difference", "bytes/disk rate");
   for (const std::uint64_t floats : {std::uint64_t{100'000}, std::uint64_t{1'000'000}}) {
-    const double in_memory = round_ms(memory, memory, false, 10, floats);
-    const double real = round_ms(disk, memory, true, 10, floats);
+    const Round in_memory = measure(memory, memory, false, 10, floats);
+    const Round real = measure(disk, memory, true, 10, floats);
     // What a round makes the coordinator's disk write: ten bodies, the model and its sealed copy.
     const double bytes = static_cast<double>(floats) * 4 * 12;
     const double disk_ms = 1e3 * bytes / disk_rate(disk, static_cast<std::size_t>(bytes));
-    std::printf("%-12llu %11.1f ms %11.1f ms %11.1f ms %13.1f ms\n", static_cast<unsigned long long>(floats), in_memory, real,
-                real - in_memory, disk_ms);
+    std::printf("%-12llu %11.1f ms %11.1f ms %11.1f ms %11.1f ms %13.1f ms\n", static_cast<unsigned long long>(floats),
+                in_memory.cpu_ms, in_memory.wall_ms, real.wall_ms, real.wall_ms - in_memory.wall_ms, disk_ms);
   }
   return 0;
 }

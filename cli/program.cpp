@@ -58,6 +58,8 @@ int parse(std::string_view program, CLI::App& app, int argc, char** argv) {
 
 }  // namespace
 
+std::string build_id() { return std::string(kVersion) + "-" + kGitHash; }
+
 std::string build_text() { return std::string(kVersion) + " (" + kGitHash + ", " + kCompiler + ")"; }
 
 std::string error_line(std::string_view program, const Error& error) {

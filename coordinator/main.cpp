@@ -109,7 +109,7 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
   const cli::StopSignals signals([&stop] { stop.ask(); });  // before any thread is made
   StoreOptions store_options;
   store_options.path = options.data;
-  store_options.build = std::string(kVersion) + "-" + kGitHash;
+  store_options.build = cli::build_id();
   store_options.archive_events = options.keep_journal;
   store_options.discard_open_rounds = discard_open_rounds;
   SHOAL_TRY_ASSIGN(Store store, open_store(store_options));

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -40,6 +41,7 @@ struct Period {
 };
 
 struct Body {
+  AssignmentId id;
   protocol::ObjectInfo object;
   std::shared_ptr<Segment> segment;
   std::shared_ptr<Period> period;
@@ -52,6 +54,12 @@ struct Body {
   std::uint64_t at(std::uint32_t chunk) const { return offset + kBlock + chunk * kSealedChunk; }
 };
 using Bodies = std::map<AssignmentId, std::shared_ptr<Body>>;
+using Periods = std::map<std::uint64_t, std::shared_ptr<Period>>;
+
+// Whether it was reserved later: a period goes through segments by their numbers, and through each of them once.
+bool is_younger(const Body& a, const Body& b) {
+  return std::tuple(a.period->number, a.segment->number, a.offset) > std::tuple(b.period->number, b.segment->number, b.offset);
+}
 
 std::string name_of(AssignmentId id) { return "the update of assignment " + std::to_string(id.value); }
 
@@ -82,22 +90,26 @@ class Segments final : public BodyStore {
  private:
   // What a release leaves to be done without the lock.
   struct Reclaimed {
-    std::vector<std::string> unlinked;
+    std::vector<std::string> keys;
+    std::vector<std::shared_ptr<Segment>> emptied;
     std::vector<std::shared_ptr<Body>> punched;
   };
 
   std::string path_of(std::uint64_t number, std::string_view suffix) const;
   Result<std::shared_ptr<Body>> find(AssignmentId id) const;
   Status count_intact(Body& body) const;
-  Status recover_keys(const std::vector<std::string>& names, std::map<std::uint64_t, std::shared_ptr<Period>>& periods);
-  Status recover_segment(std::uint64_t number, const std::map<std::uint64_t, std::shared_ptr<Period>>& periods);
+  Status recover_keys(const std::vector<std::string>& names, Periods& periods);
+  Status recover_segment(std::uint64_t number, const Periods& periods);
+  Result<std::vector<std::shared_ptr<Body>>> find_headers(const std::shared_ptr<Segment>& segment, const Periods& periods) const;
 
   // With mutex_ held.
   Status reserve(AssignmentId id, const protocol::ObjectInfo& object);
   Status begin_segment(std::uint64_t needed);
+  Result<std::shared_ptr<Segment>> make_segment(std::uint64_t needed);
   Status begin_period();
   void forget(Bodies::iterator body, Reclaimed& reclaimed);
   void lose_unsynced(const Segment& segment);
+  bool keep_spare(const std::shared_ptr<Segment>& segment);
   void begin_again();
 
   Status keep_key(Period& period);
@@ -110,6 +122,7 @@ class Segments final : public BodyStore {
   Bodies bodies_;
   std::uint64_t bytes_ = 0;  // sealed, of bodies_
   std::shared_ptr<Segment> active_;  // where the next extent goes; null before the first
+  std::shared_ptr<Segment> spare_;   // empty, to be written over when the active one is full; may be null
   std::shared_ptr<Period> period_;   // whose key the next header gets; null after a release
   std::uint64_t next_segment_ = 1, next_period_ = 1;
   std::mutex keys_mutex_;  // held while a period's key is made durable
@@ -126,7 +139,7 @@ std::string Segments::path_of(std::uint64_t number, std::string_view suffix) con
 Status Segments::recover() {
   SHOAL_TRY(files_.make_folder(options_.folder));
   SHOAL_TRY_ASSIGN(const std::vector<std::string> names, files_.list(options_.folder));
-  std::map<std::uint64_t, std::shared_ptr<Period>> periods;
+  Periods periods;
   SHOAL_TRY(recover_keys(names, periods));
   for (const std::string& name : names)
     if (const auto number = number_in(name, kSegmentSuffix)) SHOAL_TRY(recover_segment(*number, periods));
@@ -135,7 +148,7 @@ Status Segments::recover() {
   return {};
 }
 
-Status Segments::recover_keys(const std::vector<std::string>& names, std::map<std::uint64_t, std::shared_ptr<Period>>& periods) {
+Status Segments::recover_keys(const std::vector<std::string>& names, Periods& periods) {
   for (const std::string& name : names) {
     const auto number = number_in(name, kKeySuffix);
     if (!number) continue;
@@ -154,9 +167,7 @@ Status Segments::recover_keys(const std::vector<std::string>& names, std::map<st
   return {};
 }
 
-// Headers are looked for at every block that no body covers: space that was released, or never came to the disk, reads as zeros.
-Status Segments::recover_segment(std::uint64_t number, const std::map<std::uint64_t, std::shared_ptr<Period>>& periods) {
-  constexpr std::size_t kBlocksRead = 64;
+Status Segments::recover_segment(std::uint64_t number, const Periods& periods) {
   const std::string path = path_of(number, kSegmentSuffix);
   next_segment_ = std::max(next_segment_, number + 1);
   auto segment = std::make_shared<Segment>();
@@ -166,38 +177,56 @@ Status Segments::recover_segment(std::uint64_t number, const std::map<std::uint6
   segment->used = segment->capacity;
   // What an earlier process wrote without a sync may be in memory only; from here on, everything found is durable.
   SHOAL_TRY(segment->file->sync());
+  SHOAL_TRY_ASSIGN(std::vector<std::shared_ptr<Body>> found, find_headers(segment, periods));
 
-  std::vector<std::byte> read(kBlocksRead * kBlock);
+  // Space is written over, and an older body's header may still be there. Among overlapping ones the youngest counts.
+  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a->period->number > b->period->number; });
+  std::map<std::uint64_t, std::uint64_t> taken;  // begin -> end
   Reclaimed replaced;
-  for (std::uint64_t base = 0; base < segment->capacity;) {
+  for (const std::shared_ptr<Body>& body : found) {
+    const std::uint64_t begin = body->offset, end = begin + extent_bytes(body->object);
+    const auto after = taken.lower_bound(begin);
+    if ((after != taken.end() && after->first < end) || (after != taken.begin() && std::prev(after)->second > begin)) continue;
+    taken.emplace(begin, end);
+    // A second reservation for an assignment replaced the first, whose space was about to be given back.
+    if (const auto other = bodies_.find(body->id); other != bodies_.end()) {
+      if (is_younger(*other->second, *body)) continue;
+      forget(other, replaced);
+    }
+    bytes_ += body->object.sealed_bytes();
+    ++segment->bodies;
+    ++body->period->bodies;
+    bodies_.emplace(body->id, body);
+  }
+  if (segment->bodies == 0) SHOAL_TRY(files_.remove(path));
+  return reclaim(replaced);
+}
+
+// Every block is looked at: that of a released body, or of one that never came to the disk, holds zeros or anything.
+Result<std::vector<std::shared_ptr<Body>>> Segments::find_headers(const std::shared_ptr<Segment>& segment, const Periods& periods) const {
+  constexpr std::size_t kBlocksRead = 256;
+  std::vector<std::shared_ptr<Body>> found;
+  std::vector<std::byte> read(kBlocksRead * kBlock);
+  for (std::uint64_t base = 0; base < segment->capacity; base += read.size()) {
     SHOAL_TRY_ASSIGN(const std::size_t bytes, segment->file->read(base, read));
-    std::uint64_t next = base + std::max<std::uint64_t>(bytes / kBlock * kBlock, kBlock);
     for (std::uint64_t at = 0; at + kBlock <= bytes; at += kBlock) {
       const auto block = std::span<const std::byte>(read).subspan(at).first<kBlock>();
       const auto named = header_period(block);
       const auto period = named ? periods.find(*named) : periods.end();
       if (period == periods.end()) continue;
-      const auto record = open_header(block, period->second->key, {number, base + at});
+      const auto record = open_header(block, period->second->key, {segment->number, base + at});
       if (!record || extent_bytes(record->object) > segment->capacity - base - at) continue;
       auto body = std::make_shared<Body>();
+      body->id = record->id;
       body->object = record->object;
       body->segment = segment;
       body->period = period->second;
       body->offset = base + at;
       body->counted = false;
-      // A second reservation replaced the first, whose space was about to be given back.
-      if (const auto earlier = bodies_.find(record->id); earlier != bodies_.end()) forget(earlier, replaced);
-      bytes_ += body->object.sealed_bytes();
-      ++segment->bodies;
-      ++period->second->bodies;
-      next = body->offset + extent_bytes(body->object);
-      bodies_.emplace(record->id, std::move(body));
-      break;
+      found.push_back(std::move(body));
     }
-    base = next;
   }
-  if (segment->bodies == 0) SHOAL_TRY(files_.remove(path));
-  return reclaim(replaced);
+  return found;
 }
 
 // The number of leading chunks whose tags verify.
@@ -252,6 +281,7 @@ Status Segments::reserve(AssignmentId id, const protocol::ObjectInfo& object) {
   if (!active_ || needed > active_->capacity - active_->used) SHOAL_TRY(begin_segment(needed));
   if (!period_) SHOAL_TRY(begin_period());
   auto body = std::make_shared<Body>();
+  body->id = id;
   body->object = object;
   body->segment = active_;
   body->period = period_;
@@ -267,6 +297,20 @@ Status Segments::reserve(AssignmentId id, const protocol::ObjectInfo& object) {
 }
 
 Status Segments::begin_segment(std::uint64_t needed) {
+  std::shared_ptr<Segment> next;
+  if (spare_ && needed <= spare_->capacity) {
+    next = std::move(spare_);
+    next->used = 0;
+    period_.reset();  // see begin_again()
+  } else {
+    SHOAL_TRY_ASSIGN(next, make_segment(needed));
+  }
+  const std::shared_ptr<Segment> filled = std::exchange(active_, std::move(next));
+  if (filled && filled->bodies == 0) return files_.remove(path_of(filled->number, kSegmentSuffix));
+  return {};
+}
+
+Result<std::shared_ptr<Segment>> Segments::make_segment(std::uint64_t needed) {
   SHOAL_TRY_ASSIGN(const std::uint64_t free, files_.free_bytes(options_.folder));
   std::uint64_t capacity = std::max(options_.segment_bytes / kBlock * kBlock, needed);
   if (free < capacity + options_.headroom_bytes) capacity = needed;  // the last of the disk, body by body
@@ -280,14 +324,10 @@ Status Segments::begin_segment(std::uint64_t needed) {
   SHOAL_TRY_ASSIGN(segment->file, files_.create(path));
   Status made = segment->file->allocate(0, capacity);
   if (made.ok()) made = files_.sync_folder(options_.folder);
-  if (!made.ok()) {
-    segment->file.reset();
-    static_cast<void>(files_.remove(path));
-    return made;
-  }
-  const std::shared_ptr<Segment> filled = std::exchange(active_, std::move(segment));
-  if (filled && filled->bodies == 0) return files_.remove(path_of(filled->number, kSegmentSuffix));
-  return {};
+  if (made.ok()) return segment;
+  segment->file.reset();
+  static_cast<void>(files_.remove(path));
+  return std::move(made).error();
 }
 
 Status Segments::begin_period() {
@@ -422,9 +462,9 @@ Status Segments::release(std::span<const AssignmentId> ids) {
   return {};
 }
 
-// An empty segment is written over from its start: that is much cheaper to sync than space that was never written, since the file
-// system has nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body is, which
-// belongs to a new period.
+// An empty segment is written over: that is much cheaper to sync than space that was never written, since the file system has
+// nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body is, which belongs to
+// a new period.
 void Segments::begin_again() {
   const std::lock_guard lock(mutex_);
   if (!active_ || active_->bodies > 0 || active_->writing > 0) return;
@@ -437,11 +477,11 @@ void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
   bytes_ -= b.object.sealed_bytes();
   --b.segment->bodies;
   if (--b.period->bodies == 0) {
-    reclaimed.unlinked.push_back(path_of(b.period->number, kKeySuffix));
+    reclaimed.keys.push_back(path_of(b.period->number, kKeySuffix));
     if (period_ == b.period) period_.reset();
   }
   if (b.segment->bodies == 0) {
-    if (b.segment != active_) reclaimed.unlinked.push_back(path_of(b.segment->number, kSegmentSuffix));
+    if (b.segment != active_) reclaimed.emptied.push_back(b.segment);
     std::erase_if(reclaimed.punched, [&](const auto& other) { return other->segment == b.segment; });
   } else {
     reclaimed.punched.push_back(body->second);
@@ -452,10 +492,21 @@ void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
 // Keys first: their going is what makes the bodies unreadable.
 Status Segments::reclaim(const Reclaimed& reclaimed) {
   Status status;
-  for (const std::string& path : reclaimed.unlinked)
+  for (const std::string& path : reclaimed.keys)
     if (Status removed = files_.remove(path); !removed.ok()) status = removed;
+  for (const auto& segment : reclaimed.emptied) {
+    if (status.ok() && keep_spare(segment)) continue;
+    if (Status removed = files_.remove(path_of(segment->number, kSegmentSuffix)); !removed.ok()) status = removed;
+  }
   for (const auto& body : reclaimed.punched) body->segment->file->punch(body->offset, extent_bytes(body->object));
   return status;
+}
+
+bool Segments::keep_spare(const std::shared_ptr<Segment>& segment) {
+  const std::lock_guard lock(mutex_);
+  if (spare_ || segment->writing > 0 || segment->capacity != options_.segment_bytes / kBlock * kBlock) return false;
+  spare_ = segment;
+  return true;
 }
 
 std::vector<AssignmentId> Segments::held() const {

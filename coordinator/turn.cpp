@@ -104,7 +104,8 @@ void Turn::apply(JobId id, JobState& job, Decisions d) {
     const OpenAssignment open = end_assignment(assignment, {}, refusal);
     emit(action::Revoke{open.device, assignment, refusal});
   }
-  if (d.fold) start_fold(id, job, *d.fold);
+  // A job that only waits for its last evaluation makes no further version, whatever still arrives.
+  if (d.fold && !job.finishing()) start_fold(id, job, *d.fold);
   if (d.abandoned) {
     emit(action::RoundClosed{id, 0, static_cast<std::uint32_t>(job.pending.size()), job.tally.failed, 0, job.tally.refused, 0, 0});
     job.tally = {};

@@ -151,7 +151,7 @@ Status run(const RunArguments& arguments) {
 Status replay(const ReplayArguments& arguments) {
   simulator::Replay replay;
   SHOAL_TRY(coordinator::read_archive(
-      arguments.folder, cli::build_text(),
+      arguments.folder, cli::build_id(),
       [&](const coordinator::ArchiveStart& start) { return replay.begin(start.snapshot, start.sequence); },
       [&](const coordinator::JournalRecord& record) { return replay.step(record); }));
   const auto& difference = replay.difference();

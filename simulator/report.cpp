@@ -109,8 +109,8 @@ std::vector<Final> finals(const RunHistory& run) {
   figures.push_back({"time", human_duration(from_seconds(last.seconds))});
   figures.push_back({"sent up", human_bytes(static_cast<std::uint64_t>(last.bytes_up))});
   figures.push_back({"sent down", human_bytes(static_cast<std::uint64_t>(last.bytes_down))});
-  figures.push_back({"updates folded", std::to_string(received)});
-  figures.push_back({"updates refused", std::to_string(refused)});
+  figures.push_back({"folded", std::to_string(received)});
+  figures.push_back({"refused", std::to_string(refused)});
   return figures;
 }
 
@@ -194,7 +194,7 @@ std::string page(std::span<const RunHistory> runs) {
   html += charts(runs);
   if (runs.size() > 1) html += final_table(runs);
   html += configuration(runs);
-  if (runs.size() == 1) html += "<footer>Model <code>" + escaped(runs[0].digest) + "</code></footer>\n";
+  if (runs.size() == 1 && !runs[0].digest.empty()) html += "<footer>Model <code>" + escaped(runs[0].digest) + "</code></footer>\n";
   return html + "</main><script>" + std::string(kReportScript) + "</script></body></html>\n";
 }
 

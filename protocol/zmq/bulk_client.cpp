@@ -15,6 +15,7 @@ namespace {
 using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr Duration kAskInterval = std::chrono::milliseconds(100);  // between two calls of keep_going()
+constexpr int kGiveUpStepMs = 50;
 constexpr int kLingerMs = 1000;                                    // for the last done or failed to leave
 
 Error grammar_error(const std::string& what) { return Error(ErrorCode::kCorrupt, "the bulk server sent " + what); }
@@ -71,9 +72,13 @@ class Session {
     }
   }
 
-  // Tells the server that nothing more will come.
+  // Tells the server that nothing more will come, behind whatever chunks still wait to leave.
   Error give_up(Error error) {
-    link_.send_failed({}, BulkFailure::kAbandoned, "the client gave up");
+    for (int waited = 0; waited < kLingerMs; waited += kGiveUpStepMs) {
+      if (link_.send_failed({}, BulkFailure::kAbandoned, "the client gave up") != SendResult::kFull) break;
+      std::array items{zmq_pollitem_t{link_.socket().handle(), 0, ZMQ_POLLOUT, 0}};
+      poll(items, std::chrono::milliseconds(kGiveUpStepMs));
+    }
     return error;
   }
 

@@ -43,6 +43,19 @@ TEST_P(EveryPolicy, CompletesItsRounds) {
   }
 }
 
+// Updates go on arriving while the last model is evaluated; they make no further version.
+TEST_P(EveryPolicy, EndsWithItsLastRoundAlthoughUpdatesStillArrive) {
+  ExperimentOptions o = options(TrainingKind::kSynthetic);
+  o.data.test_fraction = 0.2;
+  o.job.evaluation.every = 5;
+  Simulation simulation(o);
+  simulation.begin().run();
+  ASSERT_TRUE(simulation.engine.ended());
+  EXPECT_EQ(simulation.engine.ended()->status, JobStatus::kCompleted);
+  EXPECT_EQ(simulation.recorder.records.size(), 20u);
+  EXPECT_EQ(simulation.engine.version(), 20u);
+}
+
 TEST_P(EveryPolicy, TheSameSeedGivesTheSameBitsForAnyNumberOfWorkers) {
   ExperimentOptions o = options(TrainingKind::kSynthetic);
   const auto one = lines_of(o);

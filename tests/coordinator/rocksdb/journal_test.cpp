@@ -165,19 +165,50 @@ TEST_F(JournalTest, TablesHoldRowsOfAnyBytes) {
 TEST_F(JournalTest, AFullDiskRefusesAndRecoversByItself) {
   ASSERT_TRUE(journal->append(records(1, 5)).ok());
   disk.set_capacity(0);
+  ASSERT_TRUE(journal->append(records(6, 9)).ok());  // the write log has its room
+  const std::string large(1 << 20, 'x');
+  Status full;
+  for (int i = 0; i < 100 && full.ok(); ++i) full = journal->put("settings", "large", large);  // until tables must be written
   for (int i = 0; i < 3; ++i) {
-    const Status full = journal->append(records(6, 9));
     ASSERT_FALSE(full.ok());
     EXPECT_EQ(full.error().code(), ErrorCode::kExhausted) << full.error().to_string();
-    EXPECT_FALSE(journal->commit(commit_at(9, "never")).ok());
-    EXPECT_FALSE(journal->put("settings", "a", "b").ok());
+    full = journal->put("settings", "large", large);
   }
   disk.set_capacity(1 << 30);
-  ASSERT_TRUE(journal->append(records(6, 9)).ok());
+  ASSERT_TRUE(journal->put("settings", "large", large).ok());
+  ASSERT_TRUE(journal->append(records(10, 12)).ok());
   journal.reset();
   disk.crash();
   reopen();
-  EXPECT_EQ(sequences(recover().records), (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9}));
+  EXPECT_EQ(sequences(recover().records), (std::vector<std::uint64_t>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}));
+  EXPECT_EQ(*journal->get("settings", "large"), large);
+}
+
+TEST_F(JournalTest, ManyFillingsOfTheWriteLogLoseNothing) {
+  std::vector<std::uint64_t> expected;
+  for (std::uint64_t first = 1; first < 60; ++first) {
+    ASSERT_TRUE(journal->append(records(first, first)).ok());
+    ASSERT_TRUE(journal->put("padding", std::to_string(first), std::string(700'000, 'x')).ok());
+    expected.push_back(first);
+    if (first % 7 != 0) continue;
+    journal.reset();
+    disk.crash();
+    reopen();
+    EXPECT_EQ(sequences(recover().records), expected);
+    EXPECT_EQ(journal->scan("padding")->size(), expected.size());
+  }
+}
+
+TEST_F(JournalTest, ABatchLargerThanTheWriteLogIsDurableToo) {
+  const std::string huge(20 << 20, 'x');
+  ASSERT_TRUE(journal->append(records(1, 3)).ok());
+  ASSERT_TRUE(journal->put("settings", "huge", huge).ok());
+  ASSERT_TRUE(journal->append(records(4, 5)).ok());
+  journal.reset();
+  disk.crash();
+  reopen();
+  EXPECT_EQ(*journal->get("settings", "huge"), huge);
+  EXPECT_EQ(sequences(recover().records), (std::vector<std::uint64_t>{1, 2, 3, 4, 5}));
 }
 
 TEST_F(JournalTest, ABatchWhoseSyncFailedMayBeTriedAgain) {
