@@ -18,8 +18,8 @@ constexpr int kLargestExponent = 1023;  // 2^s itself must be a finite double
 // Adding it to |x| <= 2^51 leaves rint(x) in the low bits of the sum.
 constexpr double kRounder = 0x1.8p52;
 
-// rint(x) for |x| < 2^62, in operations that every vector unit has: the multiple of 2^32 and the rest apart. The rest is
-// exact, and the multiple is even, so ties round as they do in rint.
+// rint(x) for |x| < 2^62, in operations that every vector unit has: the multiple of 2^32 and the rest apart. The rest
+// is exact, and the multiple is even, so ties round as they do in rint.
 inline std::int64_t round_to_integer(double x) {
   const double high = x * 0x1p-32 + kRounder;
   const double rest = x - (high - kRounder) * 0x1p32;
@@ -34,7 +34,8 @@ void accumulate_loop(const float* __restrict delta, double factor, std::int64_t*
 }
 
 SHOAL_VECTOR_CLONES
-void report_loop(const std::int64_t* __restrict sum, double unit, double factor, float* __restrict update, std::size_t n) {
+void report_loop(const std::int64_t* __restrict sum, double unit, double factor, float* __restrict update,
+                 std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) update[i] = static_cast<float>(static_cast<double>(sum[i]) * unit * factor);
 }
 
@@ -53,8 +54,9 @@ Result<SumScale> SumScale::make(double max_weight, double bound, std::uint64_t m
   const double product = max_weight * bound * static_cast<double>(max_updates);
   std::frexp(std::nextafter(product, INFINITY), &bits);  // product < 2^bits
   if (!std::isfinite(product) || bits > kSumBits)
-    return Error(ErrorCode::kInvalid, "weight x bound x updates reaches 2^" + std::to_string(bits) +
-                                          ", above the 2^62 of an exact sum; lower the bound, the samples or the cohort");
+    return Error(ErrorCode::kInvalid,
+                 "weight x bound x updates reaches 2^" + std::to_string(bits) +
+                     ", above the 2^62 of an exact sum; lower the bound, the samples or the cohort");
   SumScale scale;
   scale.exponent_ = std::min(kSumBits - bits, kLargestExponent);
   return scale;

@@ -35,11 +35,12 @@ class SumScale {
 };
 
 // sum[i] += rint(w * delta[i] * 2^s). Spans have equal length; |delta[i]| <= bound was checked at admission. The
-// product is formed in double (w has at most 40 significant bits: one rounding), so any order of calls, threads or tiles
-// gives the same bits.
+// product is formed in double (w has at most 40 significant bits: one rounding), so any order of calls, threads or
+// tiles gives the same bits.
 void accumulate(std::span<const float> delta, Weight w, SumScale scale, std::span<std::int64_t> sum);
 
-// update[i] = float(sum[i] * 2^-s * factor), rounded once from double. `factor` is the fold's normalisation (1 / total weight).
+// update[i] = float(sum[i] * 2^-s * factor), rounded once from double. `factor` is the fold's normalisation (1 / total
+// weight).
 void report(std::span<const std::int64_t> sum, SumScale scale, double factor, std::span<float> update);
 
 }  // namespace shoal::aggregation

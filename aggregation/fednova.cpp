@@ -8,16 +8,16 @@
 namespace shoal::aggregation {
 namespace {
 
-// One or many local steps under a constant gradient of 1, as an affine map of (z, v): z is the distance so far in units of
-// eta, v the momentum buffer.
+// One or many local steps under a constant gradient of 1, as an affine map of (z, v): z is the distance so far in units
+// of eta, v the momentum buffer.
 struct StepMap {
   double zz, zv, vz, vv;  // the matrix
   double z, v;            // the offset
 
   // `next` after this one.
   StepMap then(const StepMap& next) const {
-    return {next.zz * zz + next.zv * vz, next.zz * zv + next.zv * vv, next.vz * zz + next.vv * vz, next.vz * zv + next.vv * vv,
-            next.zz * z + next.zv * v + next.z, next.vz * z + next.vv * v + next.v};
+    return {next.zz * zz + next.zv * vz, next.zz * zv + next.zv * vv,        next.vz * zz + next.vv * vz,
+            next.vz * zv + next.vv * vv, next.zz * z + next.zv * v + next.z, next.vz * z + next.vv * v + next.v};
   }
 };
 
@@ -46,7 +46,8 @@ NovaWeights fednova(std::span<const double> factors, std::span<const double> nor
   }
   NovaWeights nova{std::vector<double>(factors.size(), 0.0), 0};
   if (!(mass > 0)) return nova;
-  // Divided by norms[i] / shortest instead of norms[i]: weights are rounded to 2^-16, so they are kept as large as they may be.
+  // Divided by norms[i] / shortest instead of norms[i]: weights are rounded to 2^-16, so they are kept as large as they
+  // may be.
   for (std::size_t i = 0; i < factors.size(); ++i)
     if (norms[i] > 0) nova.weights[i] = factors[i] * (shortest / norms[i]);
   nova.scale = moved / mass / (shortest * normaliser);

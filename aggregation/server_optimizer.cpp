@@ -20,7 +20,8 @@ void fedavg(float rate, const float* __restrict u, float* __restrict x, std::siz
 }
 
 SHOAL_VECTOR_CLONES
-void fedavgm(float rate, float beta, const float* __restrict u, float* __restrict x, float* __restrict m, std::size_t n) {
+void fedavgm(float rate, float beta, const float* __restrict u, float* __restrict x, float* __restrict m,
+             std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) {
     m[i] = beta * m[i] + u[i];
     x[i] += rate * m[i];
@@ -81,7 +82,8 @@ void server_step(const ServerOptimizerOptions& options, std::span<const float> u
   const std::size_t n = model.size();
   const int arrays = state_arrays(options.name);
   SHOAL_CHECK(update.size() == n, "an update is as long as its model");
-  SHOAL_CHECK((arrays < 1 || first.size() == n) && (arrays < 2 || second.size() == n), "optimizer state is as long as its model");
+  SHOAL_CHECK((arrays < 1 || first.size() == n) && (arrays < 2 || second.size() == n),
+              "optimizer state is as long as its model");
   const Rates rates{.learning_rate = static_cast<float>(options.learning_rate),
                     .beta1 = static_cast<float>(options.momentum),
                     .one_minus_beta1 = static_cast<float>(1 - options.momentum),
@@ -94,8 +96,10 @@ void server_step(const ServerOptimizerOptions& options, std::span<const float> u
       return fedavgm(rates.learning_rate, rates.beta1, update.data(), model.data(), first.data(), n);
     case ServerOptimizerKind::kFedAdagrad:
       return fedadagrad(rates, update.data(), model.data(), first.data(), second.data(), n);
-    case ServerOptimizerKind::kFedAdam: return fedadam(rates, update.data(), model.data(), first.data(), second.data(), n);
-    case ServerOptimizerKind::kFedYogi: return fedyogi(rates, update.data(), model.data(), first.data(), second.data(), n);
+    case ServerOptimizerKind::kFedAdam:
+      return fedadam(rates, update.data(), model.data(), first.data(), second.data(), n);
+    case ServerOptimizerKind::kFedYogi:
+      return fedyogi(rates, update.data(), model.data(), first.data(), second.data(), n);
   }
 }
 

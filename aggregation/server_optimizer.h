@@ -23,10 +23,10 @@ inline EnumNames<ServerOptimizerKind> enum_names(ServerOptimizerKind) {
 
 struct ServerOptimizerOptions {
   ServerOptimizerKind name = ServerOptimizerKind::kFedAvg;
-  double learning_rate = 1.0;  // eta_g
-  double momentum = 0.9;       // FedAvgM's beta, and beta_1 of the adaptive ones (FedAdagrad: 0 in the paper)
+  double learning_rate = 1.0;     // eta_g
+  double momentum = 0.9;          // FedAvgM's beta, and beta_1 of the adaptive ones (FedAdagrad: 0 in the paper)
   double second_momentum = 0.99;  // beta_2 of FedAdam and FedYogi
-  double tau = 1e-3;           // adaptivity; the second moment starts at tau^2
+  double tau = 1e-3;              // adaptivity; the second moment starts at tau^2
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -50,7 +50,8 @@ float initial_state(const ServerOptimizerOptions& options, int array);
 
 // One step on a tile. `model`, `update` and each used state span have the same length; model and state are
 // updated in place. State spans beyond state_arrays() are ignored. Elementwise, in float32, without contraction:
-// the result does not depend on tiling. Reddi et al. 2021 (adaptive ones, no bias correction), Hsu et al. 2019 (FedAvgM).
+// the result does not depend on tiling. Reddi et al. 2021 (adaptive ones, no bias correction), Hsu et al. 2019
+// (FedAvgM).
 void server_step(const ServerOptimizerOptions& options, std::span<const float> update, std::span<float> model,
                  std::span<float> first, std::span<float> second);
 

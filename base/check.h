@@ -12,8 +12,8 @@ namespace shoal {
 }  // namespace shoal
 
 // Only for bugs. Bad input is a Result, an expected refusal is a value of protocol::Refusal.
-#define SHOAL_CHECK(condition, message)                                    \
-  do {                                                                     \
-    if (!(condition)) [[unlikely]]                                         \
-      ::shoal::check_failed(__FILE__, __LINE__, message);                  \
+#define SHOAL_CHECK(condition, message)                   \
+  do {                                                    \
+    if (!(condition)) [[unlikely]]                        \
+      ::shoal::check_failed(__FILE__, __LINE__, message); \
   } while (false)

@@ -13,9 +13,9 @@ enum class LogLevel { kDebug, kInfo, kWarning, kError };
 
 inline EnumNames<LogLevel> enum_names(LogLevel) {
   static constexpr std::array<std::pair<LogLevel, std::string_view>, 4> kNames{{{LogLevel::kDebug, "debug"},
-                                                                               {LogLevel::kInfo, "info"},
-                                                                               {LogLevel::kWarning, "warning"},
-                                                                               {LogLevel::kError, "error"}}};
+                                                                                {LogLevel::kInfo, "info"},
+                                                                                {LogLevel::kWarning, "warning"},
+                                                                                {LogLevel::kError, "error"}}};
   return kNames;
 }
 

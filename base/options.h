@@ -8,9 +8,10 @@
 //     }
 //   };
 //
-// That line gives parsing (cli/config.h), unknown-key errors with the nearest name, --print-config, the generated sample in
-// configs/ and the docs table. Members: bool, integers, double, std::string, std::vector<std::string>, Duration, Bytes, an
-// enum with `enum_names(E)` found by argument-dependent lookup, or a struct with visit() (a TOML table).
+// That line gives parsing (cli/config.h), unknown-key errors with the nearest name, --print-config, the generated
+// sample in configs/ and the docs table. Members: bool, integers, double, std::string, std::vector<std::string>,
+// Duration, Bytes, an enum with `enum_names(E)` found by argument-dependent lookup, or a struct with visit() (a TOML
+// table).
 #pragma once
 
 #include <concepts>

@@ -27,7 +27,7 @@ int exit_code(ErrorCode code) {
 Error errno_error(ErrorCode code, std::string what, int saved_errno) {
   char buffer[256];
   const char* text = ::strerror_r(saved_errno, buffer, sizeof buffer);
-  return Error(code, std::move(what)  + ": " + text);
+  return Error(code, std::move(what) + ": " + text);
 }
 
 }  // namespace shoal

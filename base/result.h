@@ -58,7 +58,7 @@ Error errno_error(ErrorCode code, std::string what, int saved_errno);
 template <class T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT: implicit by design
+  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}      // NOLINT: implicit by design
   Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT: implicit by design
 
   bool ok() const { return state_.index() == 0; }
@@ -114,10 +114,9 @@ using Status = Result<void>;
 #define SHOAL_CONCAT(a, b) SHOAL_CONCAT_INNER(a, b)
 
 // SHOAL_TRY(status_expression); returns the error to the caller.
-#define SHOAL_TRY(expression)                                      \
-  do {                                                             \
-    if (auto shoal_status = (expression); !shoal_status.ok())      \
-      return std::move(shoal_status).error();                      \
+#define SHOAL_TRY(expression)                                                                         \
+  do {                                                                                                \
+    if (auto shoal_status = (expression); !shoal_status.ok()) return std::move(shoal_status).error(); \
   } while (false)
 
 // SHOAL_TRY_ASSIGN(auto x, result_expression); returns the error, or binds the value.

@@ -19,11 +19,11 @@ class Stream {
 
   std::uint32_t next32();
   std::uint64_t next64();
-  double uniform();                              // [0, 1), 53 bits
-  std::uint64_t below(std::uint64_t n);          // uniform on 0..n-1 without bias; n >= 1
-  double normal();                               // mean 0, variance 1 (Box-Muller, both halves used)
-  double exponential();                          // mean 1
-  double gamma(double shape);                    // scale 1; shape > 0 (Marsaglia and Tsang, 2000)
+  double uniform();                      // [0, 1), 53 bits
+  std::uint64_t below(std::uint64_t n);  // uniform on 0..n-1 without bias; n >= 1
+  double normal();                       // mean 0, variance 1 (Box-Muller, both halves used)
+  double exponential();                  // mean 1
+  double gamma(double shape);            // scale 1; shape > 0 (Marsaglia and Tsang, 2000)
   std::vector<double> dirichlet(std::size_t n, double concentration);
 
   template <class T>

@@ -16,9 +16,9 @@ struct Unit {
 
 constexpr std::array kDurationUnits = {Unit{"d", 86400e9}, Unit{"h", 3600e9}, Unit{"min", 60e9}, Unit{"s", 1e9},
                                        Unit{"ms", 1e6},    Unit{"us", 1e3},   Unit{"ns", 1}};
-constexpr std::array kByteUnits = {
-    Unit{"TiB", 0x1p40}, Unit{"GiB", 0x1p30}, Unit{"MiB", 0x1p20}, Unit{"KiB", 0x1p10}, Unit{"TB", 1e12},
-    Unit{"GB", 1e9},     Unit{"MB", 1e6},     Unit{"KB", 1e3},     Unit{"B", 1}};
+constexpr std::array kByteUnits = {Unit{"TiB", 0x1p40}, Unit{"GiB", 0x1p30}, Unit{"MiB", 0x1p20},
+                                   Unit{"KiB", 0x1p10}, Unit{"TB", 1e12},    Unit{"GB", 1e9},
+                                   Unit{"MB", 1e6},     Unit{"KB", 1e3},     Unit{"B", 1}};
 
 // The quantity in the smallest unit. Whole numbers are exact; fractions are rounded to it.
 Result<std::uint64_t> parse(std::string_view text, std::span<const Unit> units, std::string_view what,
@@ -90,7 +90,8 @@ std::string human_duration(Duration d) {
   } else if (s < 86400) {
     std::snprintf(text, sizeof text, "%dh %02dm", static_cast<int>(s) / 3600, static_cast<int>(s) / 60 % 60);
   } else {
-    std::snprintf(text, sizeof text, "%.0fd %02dh", std::floor(s / 86400), static_cast<int>(std::fmod(s, 86400) / 3600));
+    std::snprintf(text, sizeof text, "%.0fd %02dh", std::floor(s / 86400),
+                  static_cast<int>(std::fmod(s, 86400) / 3600));
   }
   return text;
 }

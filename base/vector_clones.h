@@ -1,7 +1,7 @@
 // SHOAL_VECTOR_CLONES on a plain loop: compiled for several instruction sets, the processor's best is bound at load.
 //
-// Only for loops of elementwise IEEE operations without contraction (-ffp-contract=off), whose results are the same bits on
-// every instruction set. Off under sanitizers, which cannot run a resolver before they are initialised.
+// Only for loops of elementwise IEEE operations without contraction (-ffp-contract=off), whose results are the same
+// bits on every instruction set. Off under sanitizers, which cannot run a resolver before they are initialised.
 #pragma once
 
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && !defined(__SANITIZE_ADDRESS__) && \

@@ -1,4 +1,5 @@
-// Ingest over loopback: 8 clients upload sealed 4 MB updates, opened at the other end, beside plain ZeroMQ of the same messages.
+// Ingest over loopback: 8 clients upload sealed 4 MB updates, opened at the other end, beside plain ZeroMQ of the same
+// messages.
 //
 //   bulk_bench [SECONDS]     each way, default 5; CPU time is of both ends together
 #include <sys/resource.h>
@@ -27,7 +28,9 @@ using SteadyClock = std::chrono::steady_clock;
 double cpu_seconds() {
   rusage usage{};
   getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -40,17 +43,22 @@ void measure(const char* name, double seconds, Work work) {
   const double cpu = cpu_seconds();
   std::vector<std::thread> clients;
   for (int i = 0; i < kClients; ++i)
-    clients.emplace_back([&, i] { work(i, [&] { return SteadyClock::now() < deadline; }, bytes); });
+    clients.emplace_back([&, i] {
+      work(
+          i, [&] { return SteadyClock::now() < deadline; }, bytes);
+    });
   for (std::thread& client : clients) client.join();
   const double gigabytes = 1e-9 * static_cast<double>(bytes.load());
   const double elapsed = std::chrono::duration<double>(SteadyClock::now() - started).count();
-  std::printf("%-34s %6.2f GB/s  %5.2f CPU-s/GB  (%.2f GB)\n", name, gigabytes / elapsed, (cpu_seconds() - cpu) / gigabytes, gigabytes);
+  std::printf("%-34s %6.2f GB/s  %5.2f CPU-s/GB  (%.2f GB)\n", name, gigabytes / elapsed,
+              (cpu_seconds() - cpu) / gigabytes, gigabytes);
 }
 
 // Seals each chunk when it is read, as a client would that trains in memory.
 class SealingSource final : public ChunkSource {
  public:
-  SealingSource(const ObjectInfo& object, const std::vector<std::byte>& plain) : object_(object), plain_(plain), cipher_(object) {}
+  SealingSource(const ObjectInfo& object, const std::vector<std::byte>& plain)
+      : object_(object), plain_(plain), cipher_(object) {}
   Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) override {
     sealed.resize(object_.sealed_bytes(chunk));
     cipher_.seal(chunk, std::span(plain_).subspan(std::size_t{chunk} * kChunkBytes, sealed.size() - kTagBytes), sealed);
@@ -93,19 +101,23 @@ class CopyingSource final : public ChunkSource {
 void bulk(double seconds, bool sealed) {
   const auto server = zmq::make_bulk_server({.endpoint = "tcp://127.0.0.1:*"}).value();
   const std::vector<std::byte> plain(kUpdateBytes);
-  measure(sealed ? "bulk plane, sealed and opened" : "bulk plane, bytes only", seconds, [&](int client, auto more, auto& bytes) {
-    const auto uploader = zmq::make_bulk_client();
-    for (std::uint64_t round = 0; more(); ++round) {
-      const ObjectInfo object{round * kClients + client, kUpdateBytes, preferred_suite(), make_object_key().value()};
-      const auto sink = std::make_shared<OpeningSink>(object, sealed);
-      const Ticket ticket = server->offer_upload(object, 0, sink, std::chrono::minutes(1)).value();
-      std::unique_ptr<ChunkSource> source;
-      if (sealed) source = std::make_unique<SealingSource>(object, plain);
-      else source = std::make_unique<CopyingSource>(object);
-      uploader->upload(ticket, object, 0, *source, std::chrono::minutes(1), [] { return true; }).value();
-      bytes += kUpdateBytes;
-    }
-  });
+  measure(sealed ? "bulk plane, sealed and opened" : "bulk plane, bytes only", seconds,
+          [&](int client, auto more, auto& bytes) {
+            const auto uploader = zmq::make_bulk_client();
+            for (std::uint64_t round = 0; more(); ++round) {
+              const ObjectInfo object{round * kClients + client, kUpdateBytes, preferred_suite(),
+                                      make_object_key().value()};
+              const auto sink = std::make_shared<OpeningSink>(object, sealed);
+              const Ticket ticket = server->offer_upload(object, 0, sink, std::chrono::minutes(1)).value();
+              std::unique_ptr<ChunkSource> source;
+              if (sealed)
+                source = std::make_unique<SealingSource>(object, plain);
+              else
+                source = std::make_unique<CopyingSource>(object);
+              uploader->upload(ticket, object, 0, *source, std::chrono::minutes(1), [] { return true; }).value();
+              bytes += kUpdateBytes;
+            }
+          });
 }
 
 // The same messages, PUSH to PULL, one connection a client.

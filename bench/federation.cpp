@@ -53,7 +53,9 @@ void must(Status status) {
 double cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6; };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_usec) * 1e-6;
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -77,7 +79,8 @@ client::LocalData some_data() {
 
 FederationResult run_federation(const FederationOptions& options) {
   namespace fs = std::filesystem;
-  const std::string folder = options.folder + "/federation", client_folder = options.client_folder + "/federation-clients";
+  const std::string folder = options.folder + "/federation",
+                    client_folder = options.client_folder + "/federation-clients";
   for (const std::string& made : {folder, client_folder}) {
     fs::remove_all(made);
     fs::create_directories(made);
@@ -106,9 +109,9 @@ FederationResult run_federation(const FederationOptions& options) {
   QuietLog log;
   coordinator::Metrics metrics;
   const auto unix_seconds = [] { return std::int64_t{1}; };
-  const auto service = must(coordinator::Service::start(
-      {}, {journal, bodies, models, *registry, *control, *bulk, clock, unix_seconds, [] { return std::uint64_t{1} << 40; }, history,
-           metrics, log}));
+  const auto service =
+      must(coordinator::Service::start({}, {journal, bodies, models, *registry, *control, *bulk, clock, unix_seconds,
+                                            [] { return std::uint64_t{1} << 40; }, history, metrics, log}));
   std::thread server([&] { must(service->serve()); });
 
   std::vector<TensorSpec> tensors{{"w", {options.floats}, "backbone"}};
@@ -134,7 +137,8 @@ FederationResult run_federation(const FederationOptions& options) {
     client_options.name = "client-" + std::to_string(i);
     client_options.trainer = client::TrainerKind::kSynthetic;
     auto enrolment = must(client::Enrolment::join(client_options.state, invitation));
-    const client::Dial dial = [](const std::string& endpoint, const protocol::PublicKey& key, const protocol::KeyPair& keys) {
+    const client::Dial dial = [](const std::string& endpoint, const protocol::PublicKey& key,
+                                 const protocol::KeyPair& keys) {
       protocol::zmq::ControlChannelOptions channel;
       channel.endpoint = endpoint;
       channel.server_key = key;
@@ -152,14 +156,16 @@ FederationResult run_federation(const FederationOptions& options) {
     service->post([&](coordinator::Service& s) { answer.set_value(question(s)); });
     return answer.get_future().get();
   };
-  while (ask([](coordinator::Service& s) { return s.machine().online_devices(); }) < options.clients) std::this_thread::yield();
+  while (ask([](coordinator::Service& s) { return s.machine().online_devices(); }) < options.clients)
+    std::this_thread::yield();
   const double cpu_before = cpu_seconds();
   const auto wall_before = std::chrono::steady_clock::now();
   const JobId id{1};
   const coordinator::ModelRef model =
       must(coordinator::import_model(folder + "/model.safetensors", id, options.spec.optimizer, models));
   std::promise<void> submitted;
-  service->post([&](coordinator::Service& s) { must(s.submit(id, options.spec, model, "", [&] { submitted.set_value(); })); });
+  service->post(
+      [&](coordinator::Service& s) { must(s.submit(id, options.spec, model, "", [&] { submitted.set_value(); })); });
   submitted.get_future().wait();
   std::uint64_t news = 0;
   while (ask([&](coordinator::Service& s) { return s.machine().job(id)->status; }) == coordinator::JobStatus::kRunning)

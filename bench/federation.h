@@ -12,9 +12,9 @@
 namespace shoal::bench {
 
 struct FederationOptions {
-  std::string folder;           // of the real store; a folder within it is made and removed
-  std::string client_folder;    // likewise, of the clients' state: devices' disks are not the coordinator's
-  bool real_store = true;       // else the coordinator's stores are in memory
+  std::string folder;         // of the real store; a folder within it is made and removed
+  std::string client_folder;  // likewise, of the clients' state: devices' disks are not the coordinator's
+  bool real_store = true;     // else the coordinator's stores are in memory
   std::size_t clients = 10;
   std::uint64_t floats = 100000;  // of the model
   coordinator::JobSpec spec;

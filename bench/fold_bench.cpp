@@ -1,7 +1,7 @@
 // How fast updates become a model: the fold and its kernels, against plain copies of the same bytes in the same run.
 //
-// bytes_per_second counts the float32 bytes of the updates. A fold also reads and writes the model, hashes it, and opens sealed
-// bodies, so its bound is a copy's rate on one side and AES-GCM's and SHA-256's on the other.
+// bytes_per_second counts the float32 bytes of the updates. A fold also reads and writes the model, hashes it, and
+// opens sealed bodies, so its bound is a copy's rate on one side and AES-GCM's and SHA-256's on the other.
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
@@ -68,19 +68,24 @@ void fold(benchmark::State& state, bool sealed) {
       SHOAL_CHECK(store.bodies.put(id, deltas).ok(), "an update was not stored");
       continue;
     }
-    const protocol::ObjectInfo object{.id = i, .bytes = floats * sizeof(float), .suite = protocol::preferred_suite(),
+    const protocol::ObjectInfo object{.id = i,
+                                      .bytes = floats * sizeof(float),
+                                      .suite = protocol::preferred_suite(),
                                       .key = protocol::make_object_key().value()};
     SHOAL_CHECK(store.bodies.open(id, object).ok(), "an update was not stored");
     protocol::ChunkCipher cipher(object);
     for (std::uint32_t c = 0; c < object.chunks(); ++c) {
       std::vector<std::byte> chunk(object.sealed_bytes(c));
-      cipher.seal(c, std::as_bytes(std::span(deltas)).subspan(c * protocol::kChunkBytes, chunk.size() - protocol::kTagBytes), chunk);
+      cipher.seal(
+          c, std::as_bytes(std::span(deltas)).subspan(c * protocol::kChunkBytes, chunk.size() - protocol::kTagBytes),
+          chunk);
       SHOAL_CHECK(store.bodies.write(id, c, chunk).ok(), "an update was not stored");
     }
   }
   const FoldOptions options{floats, scale(), {}, static_cast<int>(state.range(1))};
   for (auto _ : state) {
-    benchmark::DoNotOptimize(fold_updates(fold, options, store.bodies, *previous, store.models.create(JobId{1}, 1, 0).value()).value());
+    benchmark::DoNotOptimize(
+        fold_updates(fold, options, store.bodies, *previous, store.models.create(JobId{1}, 1, 0).value()).value());
     state.PauseTiming();
     SHOAL_CHECK(store.models.keep_only(std::span(&ref, 1)).ok(), "the new version was not dropped");
     state.ResumeTiming();

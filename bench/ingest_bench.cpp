@@ -1,7 +1,9 @@
-// Ingest over loopback, one way: 8 clients seal and upload 4 MB updates as fast as they can; each is opened, judged, stored, synced,
-// and journaled before its receipt. Beside it, in the same run: the disk with the same way of writing, and plain ZeroMQ.
+// Ingest over loopback, one way: 8 clients seal and upload 4 MB updates as fast as they can; each is opened, judged,
+// stored, synced, and journaled before its receipt. Beside it, in the same run: the disk with the same way of writing,
+// and plain ZeroMQ.
 //
-//   ingest_bench [FOLDER] [SECONDS]     FOLDER is on the disk to measure (default .); SECONDS for each of the three, default 10
+//   ingest_bench [FOLDER] [SECONDS]     FOLDER is on the disk to measure (default .); SECONDS for each of the three,
+//   default 10
 //
 // CPU time is of both ends together.
 #include <sys/resource.h>
@@ -56,7 +58,9 @@ void must(Status status) {
 double cpu_seconds() {
   rusage usage{};
   ::getrusage(RUSAGE_SELF, &usage);
-  const auto seconds = [](const timeval& t) { return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec); };
+  const auto seconds = [](const timeval& t) {
+    return static_cast<double>(t.tv_sec) + 1e-6 * static_cast<double>(t.tv_usec);
+  };
   return seconds(usage.ru_utime) + seconds(usage.ru_stime);
 }
 
@@ -67,11 +71,13 @@ double measure(const char* name, double seconds, Work work) {
   const auto begin = SteadyClock::now();
   const auto more = [end = begin + std::chrono::duration<double>(seconds)] { return SteadyClock::now() < end; };
   std::vector<std::future<std::uint64_t>> clients;
-  for (std::size_t i = 0; i < kClients; ++i) clients.push_back(std::async(std::launch::async, [&, i] { return work(i, more); }));
+  for (std::size_t i = 0; i < kClients; ++i)
+    clients.push_back(std::async(std::launch::async, [&, i] { return work(i, more); }));
   double gigabytes = 0;
   for (auto& client : clients) gigabytes += 1e-9 * static_cast<double>(client.get());
   const double rate = gigabytes / std::chrono::duration<double>(SteadyClock::now() - begin).count();
-  std::printf("%-46s %6.2f GB/s  %5.2f CPU-s/GB  (%.2f GB)\n", name, rate, (cpu_seconds() - cpu) / gigabytes, gigabytes);
+  std::printf("%-46s %6.2f GB/s  %5.2f CPU-s/GB  (%.2f GB)\n", name, rate, (cpu_seconds() - cpu) / gigabytes,
+              gigabytes);
   std::fflush(stdout);
   return rate;
 }
@@ -100,7 +106,8 @@ class UpdateSource final : public ChunkSource {
  public:
   explicit UpdateSource(const SealedUpdate& update) : update_(update) {}
   Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) override {
-    const auto part = std::span(update_.bytes).subspan(chunk * (kChunkBytes + kTagBytes), update_.object.sealed_bytes(chunk));
+    const auto part =
+        std::span(update_.bytes).subspan(chunk * (kChunkBytes + kTagBytes), update_.object.sealed_bytes(chunk));
     sealed.assign(part.begin(), part.end());
     return {};
   }
@@ -166,7 +173,8 @@ class Receiver {
   void take_results() {
     std::vector<coordinator::JournalRecord> records;
     for (const IntakeResult& result : intake_.results()) {
-      if (result.refusal != Refusal::kNone || result.error) must(Status(Error(ErrorCode::kFailed, "an update was not admitted")));
+      if (result.refusal != Refusal::kNone || result.error)
+        must(Status(Error(ErrorCode::kFailed, "an update was not admitted")));
       const coordinator::event::UpdateReceived event{result.offer.device, result.offer.assignment, result.offer.facts};
       records.push_back({++sequence_, Time{}, event, 0});
       received_.push_back(result.offer.assignment);
@@ -175,8 +183,10 @@ class Receiver {
     must(store_.journal->append(records));
     for (const auto& record : records) {
       const std::uint64_t assignment = std::get<coordinator::event::UpdateReceived>(record.event).assignment.value;
-      if (const auto waiting = waiting_.extract(assignment)) waiting.mapped()->set_value();
-      else admitted_.insert(assignment);
+      if (const auto waiting = waiting_.extract(assignment))
+        waiting.mapped()->set_value();
+      else
+        admitted_.insert(assignment);
     }
     if (received_.size() < kReleasedAtOnce) return;
     coordinator::Commit commit;
@@ -213,7 +223,8 @@ double ingest(const std::string& folder, double seconds) {
       while (more()) {
         const SealedUpdate update(next++, plain);
         UpdateSource source(update);
-        must(uploader->upload(receiver.offer(update), update.object, 0, source, std::chrono::minutes(1), [] { return true; }));
+        must(uploader->upload(receiver.offer(update), update.object, 0, source, std::chrono::minutes(1),
+                              [] { return true; }));
         receiver.wait_for_receipt(update.object.id);
         bytes += kUpdateBytes;
       }
@@ -224,7 +235,8 @@ double ingest(const std::string& folder, double seconds) {
   return rate;
 }
 
-// As segments are written: chunks into space of one file that is used again and again, write-back begun early, a sync a body.
+// As segments are written: chunks into space of one file that is used again and again, write-back begun early, a sync a
+// body.
 double disk(const std::string& folder, double seconds) {
   coordinator::FileSystem& files = coordinator::posix_files();
   const std::string path = folder + "/rate";
@@ -305,6 +317,7 @@ int main(int argc, char** argv) {
   using namespace shoal::bench;
   const double disk_rate = disk(folder, seconds), wire_rate = plain_zeromq(seconds);
   const double rate = ingest(folder + "/ingest", seconds);
-  std::printf("ingest is %.0f %% of the smaller of disk and plain ZeroMQ\n", 100 * rate / std::min(disk_rate, wire_rate));
+  std::printf("ingest is %.0f %% of the smaller of disk and plain ZeroMQ\n",
+              100 * rate / std::min(disk_rate, wire_rate));
   return 0;
 }

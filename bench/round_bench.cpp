@@ -35,7 +35,8 @@ double disk_rate(const std::string& folder, std::size_t bytes) {
     for (std::size_t done = 0; done < bytes; done += piece.size())
       if (::write(file, piece.data(), piece.size()) < 0) std::perror("write");
     ::fdatasync(file);
-    rates.push_back(static_cast<double>(bytes) / std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
+    rates.push_back(static_cast<double>(bytes) /
+                    std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count());
     ::close(file);
   }
   ::unlink(path.c_str());
@@ -46,7 +47,8 @@ struct Round {
   double wall_ms, cpu_ms;  // CPU of coordinator and clients together, over all processors
 };
 
-Round measure(const std::string& folder, const std::string& client_folder, bool real_store, std::size_t clients, std::uint64_t floats) {
+Round measure(const std::string& folder, const std::string& client_folder, bool real_store, std::size_t clients,
+              std::uint64_t floats) {
   FederationOptions options;
   options.folder = folder;
   options.client_folder = client_folder;
@@ -67,8 +69,8 @@ Round measure(const std::string& folder, const std::string& client_folder, bool 
 int main(int argc, char** argv) {
   const std::string disk = argc > 1 ? argv[1] : ".";
   const std::string memory = argc > 2 ? argv[2] : "/dev/shm";
-  std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %14s %16s\n", "parameters", "CPU, in memory",
-              "in memory", "real store", "difference", "bytes/disk rate");
+  std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %14s %16s\n", "parameters",
+              "CPU, in memory", "in memory", "real store", "difference", "bytes/disk rate");
   for (const std::uint64_t floats : {std::uint64_t{100'000}, std::uint64_t{1'000'000}}) {
     const Round in_memory = measure(memory, memory, false, 10, floats);
     const Round real = measure(disk, memory, true, 10, floats);

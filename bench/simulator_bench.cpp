@@ -1,6 +1,6 @@
-// What the simulator costs beyond a plain LibTorch loop over the same clients, and what a second worker gains; and how many
-// coordinator events it handles a second without learning. A third loop, plain but with Shoal's trainer, tells the simulator's
-// overhead from the trainer's advantage.
+// What the simulator costs beyond a plain LibTorch loop over the same clients, and what a second worker gains; and how
+// many coordinator events it handles a second without learning. A third loop, plain but with Shoal's trainer, tells the
+// simulator's overhead from the trainer's advantage.
 //
 //   simulator_bench [repetitions]     the 2NN, 20 clients of 600 examples, 10 a round; interleaved runs, medians
 #include <malloc.h>
@@ -70,7 +70,8 @@ double plain_rounds(const ExperimentOptions& options, const LearningTask& task, 
     for (std::uint64_t round = 1; round <= options.job.rounds; ++round) {
       std::vector<double> mean(model.size());
       double samples = 0;
-      for (std::uint64_t index : Stream(options.job.seed, "cohort", round).sample(task.devices.size(), options.job.fedavg.cohort)) {
+      for (std::uint64_t index :
+           Stream(options.job.seed, "cohort", round).sample(task.devices.size(), options.job.fedavg.cohort)) {
         const auto& rows = task.devices[index].train;
         const auto weight = static_cast<double>(rows.size());
         train(model, rows, derive_seed(options.job.seed, "train", index + 1, round - 1), trained);
@@ -87,18 +88,24 @@ using Rows = std::vector<std::uint32_t>;
 double plain(const ExperimentOptions& options, const LearningTask& task, const client::training::PlainData& data) {
   using namespace client::training;
   torch::nn::Sequential network = plain_network("2nn");
-  return plain_rounds(options, task, [&](const std::vector<float>& model, const Rows& rows, std::uint64_t seed, std::vector<float>& trained) {
-    load(network, model);
-    plain_train(network, data, rows, options.job.training, steps_wanted(rows.size(), options.job.training, 0), seed);
-    trained = flat_parameters(network);
-  });
+  return plain_rounds(
+      options, task,
+      [&](const std::vector<float>& model, const Rows& rows, std::uint64_t seed, std::vector<float>& trained) {
+        load(network, model);
+        plain_train(network, data, rows, options.job.training, steps_wanted(rows.size(), options.job.training, 0),
+                    seed);
+        trained = flat_parameters(network);
+      });
 }
 
-double plain_with_trainer(const ExperimentOptions& options, const LearningTask& task, client::training::Trainer& trainer) {
-  return plain_rounds(options, task, [&](const std::vector<float>& model, const Rows& rows, std::uint64_t seed, std::vector<float>& trained) {
-    trainer.train(model, task.train, rows, options.job.training, 0, seed, trained, {}).value();
-    for (std::size_t i = 0; i < model.size(); ++i) trained[i] += model[i];
-  });
+double plain_with_trainer(const ExperimentOptions& options, const LearningTask& task,
+                          client::training::Trainer& trainer) {
+  return plain_rounds(
+      options, task,
+      [&](const std::vector<float>& model, const Rows& rows, std::uint64_t seed, std::vector<float>& trained) {
+        trainer.train(model, task.train, rows, options.job.training, 0, seed, trained, {}).value();
+        for (std::size_t i = 0; i < model.size(); ++i) trained[i] += model[i];
+      });
 }
 
 void learning(int repetitions) {
@@ -109,8 +116,11 @@ void learning(int repetitions) {
   const LearningTask task = make_task(options).value();
   const client::training::PlainData data(task.train);
   at::set_num_threads(1);  // as every worker does: at these batch sizes no library gains from a second thread
-  const auto trainer = client::training::make_torch_trainer(client::training::parse_description(
-      task.metadata.at(std::string(client::training::kModelMetadataKey))).value()).value();
+  const auto trainer =
+      client::training::make_torch_trainer(
+          client::training::parse_description(task.metadata.at(std::string(client::training::kModelMetadataKey)))
+              .value())
+          .value();
   std::vector<double> loop, bare, one, two;
   for (int i = 0; i < repetitions; ++i) {
     if (i % 2 == 0) loop.push_back(plain(options, task, data));  // neither always has the warmer cache
@@ -121,10 +131,12 @@ void learning(int repetitions) {
   }
   const double clients = static_cast<double>(options.job.rounds * options.job.fedavg.cohort);
   std::printf("plain LibTorch loop   %7.2f ms a client\n", 1e3 * median(loop) / clients);
-  std::printf("plain loop, trainer   %7.2f ms a client, %.3f times the plain LibTorch loop\n", 1e3 * median(bare) / clients,
-              median(bare) / median(loop));
-  std::printf("simulator, 1 worker   %7.2f ms a client, %.3f times the plain LibTorch loop, %.3f times the one with the trainer\n",
-              1e3 * median(one) / clients, median(one) / median(loop), median(one) / median(bare));
+  std::printf("plain loop, trainer   %7.2f ms a client, %.3f times the plain LibTorch loop\n",
+              1e3 * median(bare) / clients, median(bare) / median(loop));
+  std::printf(
+      "simulator, 1 worker   %7.2f ms a client, %.3f times the plain LibTorch loop, %.3f times the one with the "
+      "trainer\n",
+      1e3 * median(one) / clients, median(one) / median(loop), median(one) / median(bare));
   std::printf("simulator, 2 workers  %7.2f ms a client, %.2f times faster than 1\n", 1e3 * median(two) / clients,
               median(one) / median(two));
 }
@@ -143,7 +155,8 @@ void no_learning(std::uint32_t devices, std::uint64_t rounds) {
   const double time = seconds([&] {
     while (!engine.ended()) engine.turn().value();
   });
-  std::printf("no learning           %7u devices, %.0f events/s\n", devices, static_cast<double>(engine.events() - before) / time);
+  std::printf("no learning           %7u devices, %.0f events/s\n", devices,
+              static_cast<double>(engine.events() - before) / time);
 }
 
 }  // namespace

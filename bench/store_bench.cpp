@@ -1,4 +1,5 @@
-// The store against the disk under it: `store_bench [FOLDER]` ingests synced bodies, and writes the same bytes plainly, by turns.
+// The store against the disk under it: `store_bench [FOLDER]` ingests synced bodies, and writes the same bytes plainly,
+// by turns.
 //
 // Plain is one file a body: write everything, then fdatasync. Both sides send 4 MB bodies from 8 threads.
 #include <fcntl.h>
@@ -25,7 +26,9 @@ using namespace coordinator;
 constexpr int kThreads = 8, kBodies = 64, kTurns = 3, kAppends = 2000;
 constexpr std::uint64_t kBodyBytes = 4'000'000;
 
-double seconds_since(SteadyClock::time_point begin) { return std::chrono::duration<double>(SteadyClock::now() - begin).count(); }
+double seconds_since(SteadyClock::time_point begin) {
+  return std::chrono::duration<double>(SteadyClock::now() - begin).count();
+}
 
 // Runs `send(body)` for every body, on kThreads threads; GB/s.
 template <class Send>
@@ -50,7 +53,8 @@ double ingest(BodyStore& bodies, std::uint64_t first_id, std::span<const std::by
     object.id = id.value;
     object.bytes = kBodyBytes;
     bodies.open(id, object).value();
-    for (std::uint32_t c = 0; c < object.chunks(); ++c) bodies.write(id, c, chunk.first(object.sealed_bytes(c))).value();
+    for (std::uint32_t c = 0; c < object.chunks(); ++c)
+      bodies.write(id, c, chunk.first(object.sealed_bytes(c))).value();
     bodies.sync(id).value();
   });
 }
@@ -110,7 +114,8 @@ void run(const std::string& folder) {
   std::printf("bodies   %.3f GB/s   plain write and fdatasync %.3f GB/s   ratio %.2f\n", ours, disk, ours / disk);
   std::printf("release  %.2f ms a body of 4 MB\n", median(release) * 1e3 / kBodies);
   for (const std::uint64_t events : {1, 10})
-    std::printf("journal  %.0f synced appends/s of %d event%s\n", appends_per_second(*store.journal, events), static_cast<int>(events), events == 1 ? "" : "s");
+    std::printf("journal  %.0f synced appends/s of %d event%s\n", appends_per_second(*store.journal, events),
+                static_cast<int>(events), events == 1 ? "" : "s");
 }
 
 }  // namespace

@@ -1,5 +1,10 @@
 #include "cli/admin_client.h"
 
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -9,11 +14,6 @@
 #include <optional>
 #include <string_view>
 #include <utility>
-
-#include <poll.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
 namespace shoal::cli {
 namespace {
@@ -38,7 +38,8 @@ ErrorCode code_from(std::string_view name) {
 
 Error cannot_connect(const std::string& path, int error) {
   if (error == EACCES || error == EPERM)
-    return Error(ErrorCode::kDenied, "the coordinator's socket " + path + " belongs to another user; run this as that user");
+    return Error(ErrorCode::kDenied,
+                 "the coordinator's socket " + path + " belongs to another user; run this as that user");
   if (error == ENOENT || error == ECONNREFUSED)
     return Error(ErrorCode::kUnavailable,
                  "no coordinator listens on " + path + "; start shoal-coordinator, or name its socket with --socket");
@@ -119,7 +120,8 @@ Result<std::string> AdminClient::receive_line(Duration patience) {
 std::string default_admin_socket() {
   if (const char* named = std::getenv("SHOAL_SOCKET"); named != nullptr && *named != '\0') return named;
   std::error_code ignored;
-  const bool only_service = !std::filesystem::exists(kLocalSocket, ignored) && std::filesystem::exists(kServiceSocket, ignored);
+  const bool only_service =
+      !std::filesystem::exists(kLocalSocket, ignored) && std::filesystem::exists(kServiceSocket, ignored);
   return only_service ? kServiceSocket : kLocalSocket;
 }
 

@@ -1,9 +1,8 @@
 // The command line's end of the administration socket (docs/admin.md): one JSON request, one JSON answer.
 #pragma once
 
-#include <string>
-
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "base/result.h"
 #include "base/time.h"
@@ -18,8 +17,8 @@ class AdminClient {
   AdminClient(AdminClient&& other) noexcept;
   AdminClient& operator=(AdminClient&&) = delete;
 
-  // The `data` of the answer, or the coordinator's refusal with its code. kUnavailable when the coordinator went away, kTimeout
-  // when it stays silent for `patience`; after either the connection is of no more use.
+  // The `data` of the answer, or the coordinator's refusal with its code. kUnavailable when the coordinator went away,
+  // kTimeout when it stays silent for `patience`; after either the connection is of no more use.
   Result<nlohmann::json> call(const std::string& op, nlohmann::json args = nlohmann::json::object(),
                               Duration patience = std::chrono::seconds(90));
 
@@ -33,7 +32,8 @@ class AdminClient {
   std::string received_;  // beyond the newest line
 };
 
-// The socket that a command without --socket means: $SHOAL_SOCKET, the coordinator in this folder, or this machine's service.
+// The socket that a command without --socket means: $SHOAL_SOCKET, the coordinator in this folder, or this machine's
+// service.
 std::string default_admin_socket();
 
 }  // namespace shoal::cli

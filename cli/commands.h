@@ -1,22 +1,22 @@
 // The subcommands of `shoal`, one function and one file for each group.
 #pragma once
 
-#include <functional>
-#include <string>
-
 #include <CLI/CLI.hpp>
+#include <functional>
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "base/result.h"
 #include "cli/terminal.h"
 
 namespace shoal::cli {
 
-// What all subcommands share. Parsing fills it; the chosen subcommand leaves what is to be done in `run`. Outlives the app.
+// What all subcommands share. Parsing fills it; the chosen subcommand leaves what is to be done in `run`. Outlives the
+// app.
 struct Context {
   std::string socket;  // of the coordinator; empty: default_admin_socket()
   bool json = false;
-  Terminal terminal;   // of standard output
+  Terminal terminal;  // of standard output
   std::function<Status()> run;
 };
 

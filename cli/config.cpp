@@ -1,5 +1,7 @@
 #include "cli/config.h"
 
+#include <toml++/toml.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -8,8 +10,6 @@
 #include <optional>
 #include <set>
 #include <sstream>
-
-#include <toml++/toml.h>
 
 namespace shoal::cli {
 namespace config_detail {
@@ -131,8 +131,8 @@ class Loader {
       const std::string_view name = key.str();
       const auto option = std::find_if(options.begin(), options.end(), [&](const Option& o) { return o.name == name; });
       if (option == options.end()) {
-        mistake(key.source().begin.line, "unknown option \"" + prefix + std::string(name) + "\"; " +
-                                             suggestion(name, options, all_));
+        mistake(key.source().begin.line,
+                "unknown option \"" + prefix + std::string(name) + "\"; " + suggestion(name, options, all_));
       } else {
         assign_one(node, *option, prefix);
       }
@@ -260,8 +260,8 @@ void Describer::describe_bool(bool& member, Option& option) {
 
 void Describer::describe_number(double& member, const Range<double>& range, Option& option) {
   option.kind = OptionKind::kNumber;
-  option.allowed = allowed_range("a number", range.low ? number_text(*range.low) : "",
-                                 range.high ? number_text(*range.high) : "");
+  option.allowed =
+      allowed_range("a number", range.low ? number_text(*range.low) : "", range.high ? number_text(*range.high) : "");
   option.assign = [&member, range, allowed = option.allowed](const Value& value) -> Status {
     double number = std::numeric_limits<double>::quiet_NaN();
     if (const auto* fraction = std::get_if<double>(&value)) number = *fraction;

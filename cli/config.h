@@ -1,5 +1,5 @@
-// Configuration files: TOML to and from any struct with a visit() as base/options.h describes it. Strict: what is not an option,
-// not of its type or out of its range is an error that names file, line and what would be right.
+// Configuration files: TOML to and from any struct with a visit() as base/options.h describes it. Strict: what is not
+// an option, not of its type or out of its range is an error that names file, line and what would be right.
 #pragma once
 
 #include <concepts>
@@ -34,7 +34,6 @@ struct Option {
 };
 
 namespace config_detail {
-
 
 // "an integer from 1 to 100"; an empty bound is open.
 std::string allowed_range(std::string_view what, const std::string& low, const std::string& high);
@@ -115,8 +114,7 @@ class Describer {
   static void describe_unit(T& member, const Range<T>& range, std::string_view what,
                             Result<T> (*parse)(std::string_view), std::string (*format)(T), Option& option) {
     option.kind = OptionKind::kText;
-    option.allowed =
-        allowed_range(what, range.low ? format(*range.low) : "", range.high ? format(*range.high) : "");
+    option.allowed = allowed_range(what, range.low ? format(*range.low) : "", range.high ? format(*range.high) : "");
     option.assign = [&member, range, parse, allowed = option.allowed](const Value& value) -> Status {
       const auto* text = std::get_if<std::string>(&value);
       if (text == nullptr) return not_allowed(value, allowed);
@@ -163,8 +161,8 @@ std::vector<Option> describe(Options& options) {
   return list;
 }
 
-// Overwrites the members that `toml` mentions; `origin` is the file's name for messages. kInvalid, and `options` as it was, on the
-// first line that is wrong.
+// Overwrites the members that `toml` mentions; `origin` is the file's name for messages. kInvalid, and `options` as it
+// was, on the first line that is wrong.
 template <class Options>
 Status load(std::string_view toml, const std::string& origin, Options& options) {
   Options changed = options;

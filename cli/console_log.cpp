@@ -31,7 +31,8 @@ class ConsoleLog final : public Log {
   static spdlog::sink_ptr make_sink() {
     const char* no_color = std::getenv("NO_COLOR");
     const bool plain = no_color != nullptr && *no_color != '\0';
-    return std::make_shared<spdlog::sinks::stderr_color_sink_mt>(plain ? spdlog::color_mode::never : spdlog::color_mode::automatic);
+    return std::make_shared<spdlog::sinks::stderr_color_sink_mt>(plain ? spdlog::color_mode::never
+                                                                       : spdlog::color_mode::automatic);
   }
   spdlog::logger logger_;
 };

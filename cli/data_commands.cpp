@@ -68,26 +68,35 @@ Status inspect(const Context& context, const InspectOptions& options) {
   const auto counts = rows_by_class(train);
   const std::set<std::uint32_t> groups(train.groups.begin(), train.groups.end());
   if (context.json) {
-    print_json({{"source", options.source}, {"shape", train.shape}, {"classes", train.classes}, {"train_rows", train.rows()},
-                {"test_rows", test_rows}, {"clients", groups.size()}, {"rows_by_class", counts}});
+    print_json({{"source", options.source},
+                {"shape", train.shape},
+                {"classes", train.classes},
+                {"train_rows", train.rows()},
+                {"test_rows", test_rows},
+                {"clients", groups.size()},
+                {"rows_by_class", counts}});
     return {};
   }
   const std::string size = human_bytes(train.bytes.size() + train.floats.size() * sizeof(float));
   print_text(render_facts({{"source", options.source},
                            {"example", shape_text(train)},
                            {"training", std::to_string(train.rows()) + " examples, " + size + " in memory"},
-                           {"test", test_rows > 0 ? std::to_string(test_rows) + " examples" : "none; each client keeps a share of its own"},
-                           {"clients", groups.empty() ? "not told apart; a partition deals them out" : std::to_string(groups.size()) + " natural"}},
+                           {"test", test_rows > 0 ? std::to_string(test_rows) + " examples"
+                                                  : "none; each client keeps a share of its own"},
+                           {"clients", groups.empty() ? "not told apart; a partition deals them out"
+                                                      : std::to_string(groups.size()) + " natural"}},
                           context.terminal) +
              "\n");
   Table table({{"CLASS", Align::kRight}, {"EXAMPLES", Align::kRight}, {""}});
   const std::uint64_t most = counts.empty() ? 0 : *std::max_element(counts.begin(), counts.end());
   for (std::size_t c = 0; c < std::min(counts.size(), kMostClassesShown); ++c)
     table.add({std::to_string(c), std::to_string(counts[c]),
-               paint(bar(most == 0 ? 0 : static_cast<double>(counts[c]) / static_cast<double>(most), kHistogramCells, context.terminal.unicode),
+               paint(bar(most == 0 ? 0 : static_cast<double>(counts[c]) / static_cast<double>(most), kHistogramCells,
+                         context.terminal.unicode),
                      Color::kCyan, context.terminal)});
   print_text(table.render(context.terminal));
-  if (counts.size() > kMostClassesShown) print_text("and " + std::to_string(counts.size() - kMostClassesShown) + " classes more\n");
+  if (counts.size() > kMostClassesShown)
+    print_text("and " + std::to_string(counts.size() - kMostClassesShown) + " classes more\n");
   print_text("\n" + sketch(train, context.terminal));
   return {};
 }
@@ -98,10 +107,14 @@ void add_data_commands(CLI::App& app, Context& context) {
   CLI::App& group = *app.add_subcommand("data", "Look at data sets as clients read them");
   group.require_subcommand(1);
   auto options = std::make_shared<InspectOptions>();
-  CLI::App& command = add_command(group, context, "inspect", "What a data source holds",
-                                  "shoal data inspect procedural:1:100:50\n  shoal data inspect readings.csv --label state",
-                                  [&context, options] { return inspect(context, *options); });
-  command.add_option("SOURCE", options->source, "A folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES")->required();
+  CLI::App& command =
+      add_command(group, context, "inspect", "What a data source holds",
+                  "shoal data inspect procedural:1:100:50\n  shoal data inspect readings.csv --label state",
+                  [&context, options] { return inspect(context, *options); });
+  command
+      .add_option("SOURCE", options->source,
+                  "A folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES")
+      ->required();
   command.add_option("--label", options->read.label_column, "CSV: the column with the class")->capture_default_str();
   command.add_option("--client", options->read.client_column, "CSV: the column whose values are the natural clients");
   add_json_flag(command, context);
@@ -110,12 +123,13 @@ void add_data_commands(CLI::App& app, Context& context) {
 void add_report_command(CLI::App& app, Context& context) {
   auto runs = std::make_shared<std::vector<std::string>>();
   auto out = std::make_shared<std::string>("report.html");
-  CLI::App& command = add_command(app, context, "report", "Draw one run, or several side by side, as a self-contained page",
-                                  "shoal report runs/fedavg runs/fedcompass -o comparison.html", [runs, out]() -> Status {
-                                    SHOAL_TRY(simulator::write_report(*runs, *out));
-                                    print_text("wrote " + *out + "\n");
-                                    return {};
-                                  });
+  CLI::App& command =
+      add_command(app, context, "report", "Draw one run, or several side by side, as a self-contained page",
+                  "shoal report runs/fedavg runs/fedcompass -o comparison.html", [runs, out]() -> Status {
+                    SHOAL_TRY(simulator::write_report(*runs, *out));
+                    print_text("wrote " + *out + "\n");
+                    return {};
+                  });
   command.add_option("RUN", *runs, "Run folders of shoal-sim or of `shoal job export`")->required();
   command.add_option("-o,--out", *out, "The page to write")->capture_default_str();
 }

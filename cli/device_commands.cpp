@@ -51,7 +51,8 @@ Status invite(const Context& context, const InviteOptions& options) {
     return Error(ErrorCode::kInvalid, "several invitations need --out FOLDER, a file for each (or --json)");
   SHOAL_TRY_ASSIGN(AdminClient client, coordinator(context));
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(valid).count();
-  SHOAL_TRY_ASSIGN(const Json data, client.call("device.invite", {{"count", options.count}, {"valid_seconds", seconds}}));
+  SHOAL_TRY_ASSIGN(const Json data,
+                   client.call("device.invite", {{"count", options.count}, {"valid_seconds", seconds}}));
   if (options.folder.empty()) {
     if (context.json) return print_json(data), Status{};
     for (const Json& text : data.at("invitations")) print_text(text.get<std::string>());
@@ -70,8 +71,8 @@ Status invite(const Context& context, const InviteOptions& options) {
   if (context.json) {
     print_json({{"files", files}});
   } else {
-    print_text("wrote " + std::to_string(files.size()) + " invitations to " + options.folder + ", valid for " + options.valid +
-               "\neach admits one device, once: shoal-client --join FILE\n");
+    print_text("wrote " + std::to_string(files.size()) + " invitations to " + options.folder + ", valid for " +
+               options.valid + "\neach admits one device, once: shoal-client --join FILE\n");
   }
   return {};
 }
@@ -80,16 +81,26 @@ Status list(const Context& context) {
   SHOAL_TRY_ASSIGN(AdminClient client, coordinator(context));
   SHOAL_TRY_ASSIGN(const Json data, client.call("device.list"));
   if (context.json) return print_json(data), Status{};
-  Table table({{"DEVICE", Align::kRight}, {"NAME"}, {"STANDING"}, {"ONLINE"}, {"SAMPLES", Align::kRight},
-               {"UP", Align::kRight}, {"DOWN", Align::kRight}, {"WORKS ON", Align::kRight}, {"LAST REFUSAL"}});
+  Table table({{"DEVICE", Align::kRight},
+               {"NAME"},
+               {"STANDING"},
+               {"ONLINE"},
+               {"SAMPLES", Align::kRight},
+               {"UP", Align::kRight},
+               {"DOWN", Align::kRight},
+               {"WORKS ON", Align::kRight},
+               {"LAST REFUSAL"}});
   for (const Json& d : data.at("devices")) {
     const auto work = d.value("assignment", std::uint64_t{0});
-    table.add({std::to_string(d.value("id", std::uint64_t{0})), d.value("name", ""), painted_standing(d, context.terminal),
+    table.add({std::to_string(d.value("id", std::uint64_t{0})), d.value("name", ""),
+               painted_standing(d, context.terminal),
                d.value("online", false) ? paint("yes", Color::kGreen, context.terminal) : "no",
-               std::to_string(d.value("train_samples", std::uint64_t{0})), human_bytes(d.value("bytes_up", std::uint64_t{0})),
-               human_bytes(d.value("bytes_down", std::uint64_t{0})), work == 0 ? "-" : std::to_string(work), refusal_text(d)});
+               std::to_string(d.value("train_samples", std::uint64_t{0})),
+               human_bytes(d.value("bytes_up", std::uint64_t{0})), human_bytes(d.value("bytes_down", std::uint64_t{0})),
+               work == 0 ? "-" : std::to_string(work), refusal_text(d)});
   }
-  print_text(table.empty() ? "no devices yet; make invitations with: shoal device invite\n" : table.render(context.terminal));
+  print_text(table.empty() ? "no devices yet; make invitations with: shoal device invite\n"
+                           : table.render(context.terminal));
   return {};
 }
 
@@ -127,16 +138,20 @@ void add_device_commands(CLI::App& app, Context& context) {
   group.require_subcommand(1);
 
   auto options = std::make_shared<InviteOptions>();
-  CLI::App& inviting = add_command(group, context, "invite", "Make one-time invitations for new devices",
-                                   "shoal device invite > board-7.invitation\n  shoal device invite --count 20 --out invitations",
-                                   [&context, options] { return invite(context, *options); });
+  CLI::App& inviting =
+      add_command(group, context, "invite", "Make one-time invitations for new devices",
+                  "shoal device invite > board-7.invitation\n  shoal device invite --count 20 --out invitations",
+                  [&context, options] { return invite(context, *options); });
   inviting.add_option("--count", options->count, "How many")->check(CLI::Range(1, 10000));
-  inviting.add_option("--valid", options->valid, "How long each may be redeemed, as in 12h or 7d")->capture_default_str();
-  inviting.add_option("--out", options->folder, "Folder for invitation-1, invitation-2, ...; without it one is printed");
+  inviting.add_option("--valid", options->valid, "How long each may be redeemed, as in 12h or 7d")
+      ->capture_default_str();
+  inviting.add_option("--out", options->folder,
+                      "Folder for invitation-1, invitation-2, ...; without it one is printed");
   add_json_flag(inviting, context);
   add_socket_option(inviting, context);
 
-  CLI::App& listing = add_command(group, context, "list", "All devices", "shoal device list", [&context] { return list(context); });
+  CLI::App& listing =
+      add_command(group, context, "list", "All devices", "shoal device list", [&context] { return list(context); });
   add_json_flag(listing, context);
   add_socket_option(listing, context);
 

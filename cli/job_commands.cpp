@@ -21,7 +21,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr Duration kLongWork = std::chrono::minutes(30);  // copying and sealing a model of gigabytes
-constexpr std::uint64_t kFollowMs = 20000;                // one question of follow; the coordinator answers earlier with news
+constexpr std::uint64_t kFollowMs = 20000;  // one question of follow; the coordinator answers earlier with news
 
 Result<AdminClient> coordinator(const Context& context) {
   return AdminClient::connect(context.socket.empty() ? default_admin_socket() : context.socket);
@@ -45,7 +45,9 @@ std::string percent(const Json& object, const char* name) {
   return text;
 }
 
-std::string title(const Json& job) { return "job " + std::to_string(number(job, "id")) + " (" + job.value("name", "") + ")"; }
+std::string title(const Json& job) {
+  return "job " + std::to_string(number(job, "id")) + " (" + job.value("name", "") + ")";
+}
 
 std::string painted_status(const Json& job, const Terminal& terminal) {
   const auto status = job.value("status", "?");
@@ -77,7 +79,8 @@ void print_job(const Context& context, const Json& job) {
 Status outcome(const Json& job) {
   const auto status = job.value("status", "");
   if (status == "completed") return {};
-  return Error(ErrorCode::kFailed, title(job) + " " + status + (job.value("reason", "").empty() ? "" : ": " + job.value("reason", "")));
+  return Error(ErrorCode::kFailed,
+               title(job) + " " + status + (job.value("reason", "").empty() ? "" : ": " + job.value("reason", "")));
 }
 
 // ---- follow and wait ----
@@ -95,10 +98,13 @@ Result<Json> until_end(const Context& context, const std::string& job, Duration 
     std::uint64_t wait_ms = kFollowMs;
     if (timeout > Duration::zero()) {
       const auto left = timeout - (std::chrono::steady_clock::now() - begin);
-      if (left <= Duration::zero()) return Error(ErrorCode::kTimeout, "job " + job + " has not ended after " + human_duration(timeout));
-      wait_ms = std::clamp<std::uint64_t>(static_cast<std::uint64_t>(left / std::chrono::milliseconds(1)), 1, kFollowMs);
+      if (left <= Duration::zero())
+        return Error(ErrorCode::kTimeout, "job " + job + " has not ended after " + human_duration(timeout));
+      wait_ms =
+          std::clamp<std::uint64_t>(static_cast<std::uint64_t>(left / std::chrono::milliseconds(1)), 1, kFollowMs);
     }
-    SHOAL_TRY_ASSIGN(const Json news, client.call("job.follow", {{"job", job}, {"after", after}, {"wait_ms", wait_ms}}));
+    SHOAL_TRY_ASSIGN(const Json news,
+                     client.call("job.follow", {{"job", job}, {"after", after}, {"wait_ms", wait_ms}}));
     for (const Json& row : news.at("rows")) {
       after = std::max(after, number(row, "version"));
       if (show == Show::kNothing) continue;
@@ -107,11 +113,13 @@ Result<Json> until_end(const Context& context, const std::string& job, Duration 
         continue;
       }
       if (fraction(row, "accuracy")) accuracy = "  accuracy " + percent(row, "accuracy");
-      std::string facts = "round " + std::to_string(number(row, "version")) + "/" + std::to_string(number(news.at("job"), "rounds")) +
-                          accuracy + "  received " + std::to_string(number(row, "received"));
+      std::string facts = "round " + std::to_string(number(row, "version")) + "/" +
+                          std::to_string(number(news.at("job"), "rounds")) + accuracy + "  received " +
+                          std::to_string(number(row, "received"));
       if (number(row, "refused") > 0) facts += ", " + std::to_string(number(row, "refused")) + " refused";
       facts += "  up " + human_bytes(number(row, "bytes_up")) + "  down " + human_bytes(number(row, "bytes_down"));
-      bar.show(static_cast<double>(number(row, "version")), static_cast<double>(number(news.at("job"), "rounds")), facts);
+      bar.show(static_cast<double>(number(row, "version")), static_cast<double>(number(news.at("job"), "rounds")),
+               facts);
     }
     if (news.at("job").value("status", "") != "running") return news.at("job");
   }
@@ -122,8 +130,8 @@ Status follow(const Context& context, const std::string& job, Duration timeout, 
   if (context.json) {
     print_text(last.dump() + "\n");
   } else if (last.value("status", "") == "completed") {
-    print_text(title(last) + " " + painted_status(last, context.terminal) + " after " + std::to_string(number(last, "version")) +
-               " rounds, accuracy " + percent(last, "accuracy") + "\n");
+    print_text(title(last) + " " + painted_status(last, context.terminal) + " after " +
+               std::to_string(number(last, "version")) + " rounds, accuracy " + percent(last, "accuracy") + "\n");
   }
   return outcome(last);
 }
@@ -140,7 +148,9 @@ struct SubmitOptions {
 Result<std::string> token_of(const std::string& spec, const std::string& model) {
   std::ifstream in(model, std::ios::binary);
   if (!in)
-    return Error(ErrorCode::kInvalid, "cannot read the initial model " + model + "; make it with: shoal model init --arch 2nn --input 1x28x28 --classes 10 " + model);
+    return Error(ErrorCode::kInvalid, "cannot read the initial model " + model +
+                                          "; make it with: shoal model init --arch 2nn --input 1x28x28 --classes 10 " +
+                                          model);
   protocol::Sha256 hash;
   hash.update(std::as_bytes(std::span(spec)));
   std::vector<char> buffer(std::size_t{1} << 20);
@@ -155,7 +165,8 @@ Status submit(const Context& context, const SubmitOptions& options) {
   for (const std::string& setting : options.settings) SHOAL_TRY(set(job, setting));
   if (const Status consistent = coordinator::check(job.spec); !consistent.ok())
     return Error(consistent.error()).because_of_this(options.file);
-  const auto model = std::filesystem::absolute(std::filesystem::path(options.file).parent_path() / job.model).lexically_normal();
+  const auto model =
+      std::filesystem::absolute(std::filesystem::path(options.file).parent_path() / job.model).lexically_normal();
   const std::string spec = print(job.spec);
   std::string token = options.token;
   if (token.empty()) {
@@ -168,8 +179,8 @@ Status submit(const Context& context, const SubmitOptions& options) {
   if (context.json) {
     print_json(submitted);
   } else if (submitted.value("submitted", true)) {
-    print_text(title(submitted) + " submitted: " + submitted.value("policy", "") + ", " + std::to_string(number(submitted, "rounds")) +
-               " rounds\n");
+    print_text(title(submitted) + " submitted: " + submitted.value("policy", "") + ", " +
+               std::to_string(number(submitted, "rounds")) + " rounds\n");
     if (!options.follow) print_text("watch it with: shoal job follow " + id + "\n");
   } else {
     print_text(title(submitted) + " was submitted before and is " + submitted.value("status", "") +
@@ -185,12 +196,18 @@ Status list(const Context& context) {
   SHOAL_TRY_ASSIGN(AdminClient client, coordinator(context));
   SHOAL_TRY_ASSIGN(const Json data, client.call("job.list"));
   if (context.json) return print_json(data), Status{};
-  Table table({{"JOB", Align::kRight}, {"NAME"}, {"STATUS"}, {"POLICY"}, {"ROUND", Align::kRight}, {"UPDATES", Align::kRight},
-               {"AT WORK", Align::kRight}, {"ACCURACY", Align::kRight}});
+  Table table({{"JOB", Align::kRight},
+               {"NAME"},
+               {"STATUS"},
+               {"POLICY"},
+               {"ROUND", Align::kRight},
+               {"UPDATES", Align::kRight},
+               {"AT WORK", Align::kRight},
+               {"ACCURACY", Align::kRight}});
   for (const Json& job : data.at("jobs"))
-    table.add({std::to_string(number(job, "id")), job.value("name", ""), painted_status(job, context.terminal), job.value("policy", ""),
-               progress_text(job), std::to_string(number(job, "updates")), std::to_string(number(job, "outstanding")),
-               percent(job, "accuracy")});
+    table.add({std::to_string(number(job, "id")), job.value("name", ""), painted_status(job, context.terminal),
+               job.value("policy", ""), progress_text(job), std::to_string(number(job, "updates")),
+               std::to_string(number(job, "outstanding")), percent(job, "accuracy")});
   print_text(table.empty() ? "no jobs yet; submit one with: shoal job submit FILE\n" : table.render(context.terminal));
   return {};
 }
@@ -224,23 +241,27 @@ void add_job_commands(CLI::App& app, Context& context) {
   };
 
   auto submission = std::make_shared<SubmitOptions>();
-  CLI::App& submitting = add_command(group, context, "submit", "Submit a job; the same content again finds the same job",
-                                     "shoal job submit job.toml --set rounds=50 --follow",
-                                     [&context, submission] { return submit(context, *submission); });
+  CLI::App& submitting =
+      add_command(group, context, "submit", "Submit a job; the same content again finds the same job",
+                  "shoal job submit job.toml --set rounds=50 --follow",
+                  [&context, submission] { return submit(context, *submission); });
   submitting.add_option("FILE", submission->file, "TOML file, see configs/job.toml")->required();
-  submitting.add_option("--set", submission->settings, "Override one option, as in --set fedavg.cohort=5; may be repeated")
+  submitting
+      .add_option("--set", submission->settings, "Override one option, as in --set fedavg.cohort=5; may be repeated")
       ->allow_extra_args(false);
   submitting.add_option("--token", submission->token, "Name of this submission; by default its content");
   submitting.add_flag("--follow", submission->follow, "Then do as `shoal job follow`");
   finish(submitting);
 
-  CLI::App& listing = add_command(group, context, "list", "All jobs", "shoal job list", [&context] { return list(context); });
+  CLI::App& listing =
+      add_command(group, context, "list", "All jobs", "shoal job list", [&context] { return list(context); });
   finish(listing);
 
   struct Verb {
     const char *name, *about;
   };
-  for (const Verb& verb : {Verb{"show", "One job with its configuration"}, Verb{"stop", "End a job after the fold it is at"}}) {
+  for (const Verb& verb :
+       {Verb{"show", "One job with its configuration"}, Verb{"stop", "End a job after the fold it is at"}}) {
     const std::string name = verb.name;
     auto job = std::make_shared<std::string>();
     CLI::App& command = add_command(group, context, name, verb.about, "shoal job " + name + " 3",
@@ -253,8 +274,9 @@ void add_job_commands(CLI::App& app, Context& context) {
     const char *name, *about;
     Show show;
   };
-  for (const Watch& watch : {Watch{"follow", "Show a job's rounds until it ends; exits as the job ended", Show::kProgress},
-                             Watch{"wait", "Wait silently until a job ends; exits as the job ended", Show::kNothing}}) {
+  for (const Watch& watch :
+       {Watch{"follow", "Show a job's rounds until it ends; exits as the job ended", Show::kProgress},
+        Watch{"wait", "Wait silently until a job ends; exits as the job ended", Show::kNothing}}) {
     auto job = std::make_shared<std::string>();
     auto timeout = std::make_shared<std::string>("0");
     const std::string name = watch.name;
@@ -269,11 +291,13 @@ void add_job_commands(CLI::App& app, Context& context) {
   }
 
   auto exported = std::make_shared<std::pair<std::string, std::string>>();
-  CLI::App& exporting = add_command(group, context, "export", "Write a job's configuration, rounds, model and report to a folder",
-                                    "shoal job export 3 runs/job-3",
-                                    [&context, exported] { return export_job(context, exported->first, exported->second); });
+  CLI::App& exporting =
+      add_command(group, context, "export", "Write a job's configuration, rounds, model and report to a folder",
+                  "shoal job export 3 runs/job-3",
+                  [&context, exported] { return export_job(context, exported->first, exported->second); });
   exporting.add_option("JOB", exported->first, "The job's number or name in `shoal job list`")->required();
-  exporting.add_option("FOLDER", exported->second, "Made if needed; the coordinator must be able to write there")->required();
+  exporting.add_option("FOLDER", exported->second, "Made if needed; the coordinator must be able to write there")
+      ->required();
   finish(exporting);
 }
 

@@ -21,7 +21,8 @@ Result<training::Shape> parse_shape(const std::string& text) {
   training::Shape shape;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, 'x');) {
-    const bool digits = !part.empty() && part.size() < 10 && std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
+    const bool digits = !part.empty() && part.size() < 10 &&
+                        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
     if (!digits || std::stoul(part) == 0)
       return Error(ErrorCode::kInvalid, "\"" + text + "\" is not a shape; write it like 1x28x28 or 30");
     shape.push_back(static_cast<std::uint32_t>(std::stoul(part)));
@@ -70,13 +71,14 @@ Status init(const Context& context, const InitOptions& options) {
   SHOAL_TRY_ASSIGN(const TensorLayout layout, training::layout_of(description));
   std::vector<float> values(layout.total());
   SHOAL_TRY(training::initialise(description, options.seed, values));
-  SHOAL_TRY(protocol::write_model(options.file, layout, values,
-                                  {{std::string(training::kModelMetadataKey), training::to_text(description)}, {"format", "pt"}}));
+  SHOAL_TRY(protocol::write_model(
+      options.file, layout, values,
+      {{std::string(training::kModelMetadataKey), training::to_text(description)}, {"format", "pt"}}));
   if (context.json) {
     print_json({{"file", options.file}, {"architecture", options.architecture}, {"parameters", layout.total()}});
   } else {
-    print_text("wrote " + options.file + ": " + options.architecture + ", " + grouped(layout.total()) + " parameters in " +
-               std::to_string(layout.tensors().size()) + " tensors\n");
+    print_text("wrote " + options.file + ": " + options.architecture + ", " + grouped(layout.total()) +
+               " parameters in " + std::to_string(layout.tensors().size()) + " tensors\n");
   }
   return {};
 }
@@ -109,17 +111,27 @@ Status inspect(const Context& context, const std::string& path) {
   SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   nlohmann::ordered_json json{{"file", path}, {"parameters", model.layout.total()}, {"metadata", model.metadata}};
   json["tensors"] = nlohmann::ordered_json::array();
-  Table table({{"TENSOR"}, {"SHAPE"}, {"GROUP"}, {"PARAMETERS", Align::kRight}, {"MEAN", Align::kRight}, {"STD", Align::kRight},
+  Table table({{"TENSOR"},
+               {"SHAPE"},
+               {"GROUP"},
+               {"PARAMETERS", Align::kRight},
+               {"MEAN", Align::kRight},
+               {"STD", Align::kRight},
                {"MAX |X|", Align::kRight}});
   std::uint64_t not_finite = 0;
   for (std::size_t i = 0; i < model.layout.tensors().size(); ++i) {
     const TensorSpec& tensor = model.layout.tensors()[i];
     const Summary s = summarise(std::span(model.values).subspan(model.layout.offset(i), model.layout.count(i)));
     not_finite += s.not_finite;
-    table.add({tensor.name, shape_text(tensor.shape), tensor.group, grouped(model.layout.count(i)), short_number(s.mean),
-               short_number(s.deviation), short_number(s.largest)});
-    json["tensors"].push_back({{"name", tensor.name}, {"shape", tensor.shape}, {"group", tensor.group}, {"mean", s.mean},
-                               {"std", s.deviation}, {"max", s.largest}, {"not_finite", s.not_finite}});
+    table.add({tensor.name, shape_text(tensor.shape), tensor.group, grouped(model.layout.count(i)),
+               short_number(s.mean), short_number(s.deviation), short_number(s.largest)});
+    json["tensors"].push_back({{"name", tensor.name},
+                               {"shape", tensor.shape},
+                               {"group", tensor.group},
+                               {"mean", s.mean},
+                               {"std", s.deviation},
+                               {"max", s.largest},
+                               {"not_finite", s.not_finite}});
   }
   if (context.json) return print_json(json), Status{};
   std::vector<std::pair<std::string, std::string>> facts{
@@ -137,7 +149,8 @@ Status inspect(const Context& context, const std::string& path) {
   } else {
     facts.emplace_back("architecture", "broken: " + description.error().to_string());
   }
-  if (not_finite > 0) facts.emplace_back("not finite", paint(grouped(not_finite) + " parameters", Color::kRed, context.terminal));
+  if (not_finite > 0)
+    facts.emplace_back("not finite", paint(grouped(not_finite) + " parameters", Color::kRed, context.terminal));
   print_text(render_facts(facts, context.terminal) + "\n" + table.render(context.terminal));
   return {};
 }
@@ -161,24 +174,32 @@ void add_model_commands(CLI::App& app, Context& context) {
   group.require_subcommand(1);
 
   auto options = std::make_shared<InitOptions>();
-  CLI::App& initialising = add_command(group, context, "init", "Make a fresh model for an input shape and a number of classes",
-                                       "shoal model init --arch cnn --input 1x28x28 --classes 10 model.safetensors",
-                                       [&context, options] { return init(context, *options); });
+  CLI::App& initialising =
+      add_command(group, context, "init", "Make a fresh model for an input shape and a number of classes",
+                  "shoal model init --arch cnn --input 1x28x28 --classes 10 model.safetensors",
+                  [&context, options] { return init(context, *options); });
   std::string names;
-  for (const std::string_view name : training::catalogue_names()) names += (names.empty() ? "" : ", ") + std::string(name);
+  for (const std::string_view name : training::catalogue_names())
+    names += (names.empty() ? "" : ", ") + std::string(name);
   initialising.add_option("--arch", options->architecture, "Architecture: " + names)->capture_default_str();
-  initialising.add_option("--input", options->input, "Shape of one example, channels first: 1x28x28, or 30 for flat features")->required();
-  initialising.add_option("--classes", options->classes, "Number of classes")->required()->check(CLI::Range(1u, 1000000u));
-  initialising.add_option("--standardize", options->standardize,
-                          "Mean and deviation of the inputs, which clients standardize with: 0.1307,0.3081 (MNIST), or such a pair "
-                          "for every channel");
+  initialising
+      .add_option("--input", options->input, "Shape of one example, channels first: 1x28x28, or 30 for flat features")
+      ->required();
+  initialising.add_option("--classes", options->classes, "Number of classes")
+      ->required()
+      ->check(CLI::Range(1u, 1000000u));
+  initialising.add_option(
+      "--standardize", options->standardize,
+      "Mean and deviation of the inputs, which clients standardize with: 0.1307,0.3081 (MNIST), or such a pair "
+      "for every channel");
   initialising.add_option("--seed", options->seed, "Seed of the initial values")->capture_default_str();
   initialising.add_option("FILE", options->file, "The file to write")->required();
   add_json_flag(initialising, context);
 
   auto path = std::make_shared<std::string>();
-  CLI::App& inspecting = add_command(group, context, "inspect", "What a model file holds", "shoal model inspect model.safetensors",
-                                     [&context, path] { return inspect(context, *path); });
+  CLI::App& inspecting =
+      add_command(group, context, "inspect", "What a model file holds", "shoal model inspect model.safetensors",
+                  [&context, path] { return inspect(context, *path); });
   inspecting.add_option("FILE", *path, "A safetensors file")->required();
   add_json_flag(inspecting, context);
 
@@ -187,7 +208,9 @@ void add_model_commands(CLI::App& app, Context& context) {
                                     "shoal model export runs/job-3/model.safetensors plain.safetensors",
                                     [&context, files] { return export_model(context, files->first, files->second); });
   exporting.add_option("FROM", files->first, "A model of Shoal")->required();
-  exporting.add_option("TO", files->second, "The safetensors file to write, with names and shapes as a PyTorch state_dict")->required();
+  exporting
+      .add_option("TO", files->second, "The safetensors file to write, with names and shapes as a PyTorch state_dict")
+      ->required();
   add_json_flag(exporting, context);
 }
 

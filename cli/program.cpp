@@ -1,12 +1,12 @@
 #include "cli/program.h"
 
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
-
-#include <CLI/CLI.hpp>
-#include <unistd.h>
 
 #include "build_info.h"
 
@@ -78,7 +78,8 @@ int run_program(std::string_view program, CLI::App& app, int argc, char** argv, 
     print(stderr, error_line(program, status.error()));
     return exit_code(status.error().code());
   } catch (const std::bad_alloc&) {
-    print(stderr, error_line(program, Error(ErrorCode::kExhausted, "out of memory; give it more or lower memory_limit")));
+    print(stderr,
+          error_line(program, Error(ErrorCode::kExhausted, "out of memory; give it more or lower memory_limit")));
     return exit_code(ErrorCode::kExhausted);
   } catch (const std::exception& e) {
     print(stderr, bug_line(program, e.what()));

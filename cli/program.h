@@ -31,8 +31,9 @@ std::string build_text();
 // Names the build in the state that it writes: "0.1.0-1a2b3c". Another build's state is refused.
 std::string build_id();
 
-// Parses the command line into `app` (adding --version), then runs `body`, and gives main's return value. Failures print one line,
-// "PROGRAM: error: WHAT", on standard error; exceptions and failed checks are bugs and end with 70. Call once, first in main().
+// Parses the command line into `app` (adding --version), then runs `body`, and gives main's return value. Failures
+// print one line, "PROGRAM: error: WHAT", on standard error; exceptions and failed checks are bugs and end with 70.
+// Call once, first in main().
 int run_program(std::string_view program, CLI::App& app, int argc, char** argv, const std::function<Status()>& body);
 
 // "PROGRAM: error: outer: inner", on one line whatever the messages hold.

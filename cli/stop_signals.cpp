@@ -1,14 +1,14 @@
 #include "cli/stop_signals.h"
 
-#include <array>
-#include <csignal>
-#include <cstdint>
-#include <utility>
-
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
+
+#include <array>
+#include <csignal>
+#include <cstdint>
+#include <utility>
 
 #include "base/check.h"
 

@@ -6,8 +6,8 @@
 
 namespace shoal::cli {
 
-// Make it before any other thread, which then inherit the blocked signals; one at a time. The first signal calls `on_stop`
-// from a thread of its own; a second one ends the process at once, with the shell's code for the signal.
+// Make it before any other thread, which then inherit the blocked signals; one at a time. The first signal calls
+// `on_stop` from a thread of its own; a second one ends the process at once, with the shell's code for the signal.
 class StopSignals {
  public:
   explicit StopSignals(std::function<void()> on_stop);

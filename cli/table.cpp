@@ -36,7 +36,8 @@ std::string Table::render(const Terminal& terminal) const {
   }
   std::string out, header, rule;
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    header += (c == 0 ? "" : std::string(kGap)) + paint(padded(columns_[c].title, widths[c], columns_[c].align), Color::kBold, terminal);
+    header += (c == 0 ? "" : std::string(kGap)) +
+              paint(padded(columns_[c].title, widths[c], columns_[c].align), Color::kBold, terminal);
     rule += c == 0 ? "" : std::string(kGap);
     for (int i = 0; i < widths[c]; ++i) rule += terminal.unicode ? "─" : "-";
   }

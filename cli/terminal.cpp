@@ -1,10 +1,10 @@
 #include "cli/terminal.h"
 
-#include <algorithm>
-#include <cstdlib>
-
 #include <sys/ioctl.h>
 #include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
 
 namespace shoal::cli {
 namespace {

@@ -32,7 +32,7 @@ struct DaemonParts {
   std::unique_ptr<protocol::BulkClient> bulk;
   const Clock* clock = nullptr;  // monotonic; outlives the daemon
   Log* log = nullptr;            // outlives the daemon
-  std::string build;  // said to the coordinator
+  std::string build;             // said to the coordinator
 };
 
 class Daemon {

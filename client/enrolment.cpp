@@ -18,7 +18,8 @@ namespace shoal::client {
 
 namespace {
 
-constexpr std::array<std::string_view, 4> kCoordinatorNames = {"shoal-coordinator", "coordinator", "endpoint", "server-key"};
+constexpr std::array<std::string_view, 4> kCoordinatorNames = {"shoal-coordinator", "coordinator", "endpoint",
+                                                               "server-key"};
 
 Status save(const std::string& path, const std::string& text) {
   return protocol::write_file(path, text, 0600, protocol::IfExists::kReplace);
@@ -61,12 +62,14 @@ Result<Enrolment> Enrolment::lock(const std::string& folder) {
   const int descriptor = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (descriptor < 0) {
     if (errno == ENOENT)
-      return Error(ErrorCode::kNotFound, "there is no state folder " + folder + "; join first: shoal-client --join FILE");
+      return Error(ErrorCode::kNotFound,
+                   "there is no state folder " + folder + "; join first: shoal-client --join FILE");
     return errno_error(errno == EACCES ? ErrorCode::kDenied : ErrorCode::kFailed, "cannot open " + path, errno);
   }
   if (::flock(descriptor, LOCK_EX | LOCK_NB) != 0) {
     ::close(descriptor);
-    return Error(ErrorCode::kUnavailable, "another shoal-client runs on " + folder + "; stop it, or give this one its own --state");
+    return Error(ErrorCode::kUnavailable,
+                 "another shoal-client runs on " + folder + "; stop it, or give this one its own --state");
   }
   return Enrolment(folder, descriptor);
 }
@@ -76,7 +79,8 @@ Status Enrolment::load() {
   if (coordinator) {
     auto parsed = parse_coordinator(*coordinator);
     if (!parsed.ok())
-      return std::move(parsed).error().because_of_this(folder_ + "/coordinator is damaged; join again with a new invitation");
+      return std::move(parsed).error().because_of_this(folder_ +
+                                                       "/coordinator is damaged; join again with a new invitation");
     coordinator_ = std::move(*parsed);
   }
   SHOAL_TRY_ASSIGN(const auto invitation, read(folder_ + "/invitation"));
@@ -85,7 +89,8 @@ Status Enrolment::load() {
     coordinator_ = {invitation_->coordinator, invitation_->endpoint, invitation_->server_key};
   }
   if (!coordinator && !invitation)
-    return Error(ErrorCode::kNotFound, "nobody has joined in " + folder_ + " yet; join first: shoal-client --join FILE");
+    return Error(ErrorCode::kNotFound,
+                 "nobody has joined in " + folder_ + " yet; join first: shoal-client --join FILE");
   SHOAL_TRY_ASSIGN(keys_, protocol::load_key_pair(folder_ + "/device.key"));
   return {};
 }

@@ -26,8 +26,8 @@ class Enrolment {
  public:
   // kNotFound, with what to do, when nobody joined in this folder; kUnavailable when another client holds it.
   static Result<Enrolment> open(const std::string& folder);
-  // Makes the folder and the key if needed, and keeps the invitation until complete(). kInvalid when the folder belongs to
-  // another coordinator.
+  // Makes the folder and the key if needed, and keeps the invitation until complete(). kInvalid when the folder belongs
+  // to another coordinator.
   static Result<Enrolment> join(const std::string& folder, const protocol::Invitation& invitation);
 
   ~Enrolment();

@@ -14,16 +14,12 @@ namespace {
 
 ErrorCode code_of(int error) {
   switch (error) {
-    case ENOENT:
-      return ErrorCode::kNotFound;
+    case ENOENT: return ErrorCode::kNotFound;
     case EACCES:
-    case EPERM:
-      return ErrorCode::kDenied;
+    case EPERM: return ErrorCode::kDenied;
     case ENOSPC:
-    case EDQUOT:
-      return ErrorCode::kExhausted;
-    default:
-      return ErrorCode::kFailed;
+    case EDQUOT: return ErrorCode::kExhausted;
+    default: return ErrorCode::kFailed;
   }
 }
 
@@ -50,8 +46,7 @@ File::~File() {
   if (descriptor_ >= 0) ::close(descriptor_);
 }
 
-File::File(File&& other) noexcept
-    : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
+File::File(File&& other) noexcept : descriptor_(std::exchange(other.descriptor_, -1)), path_(std::move(other.path_)) {}
 
 File& File::operator=(File&& other) noexcept {
   std::swap(descriptor_, other.descriptor_);
@@ -118,7 +113,8 @@ Status sync_folder(const std::string& path) {
 }
 
 Status rename_durably(const std::string& folder, const std::string& from, const std::string& to) {
-  if (::rename((folder + "/" + from).c_str(), (folder + "/" + to).c_str()) != 0) return failed("rename", folder + "/" + from);
+  if (::rename((folder + "/" + from).c_str(), (folder + "/" + to).c_str()) != 0)
+    return failed("rename", folder + "/" + from);
   return sync_folder(folder);
 }
 

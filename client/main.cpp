@@ -1,4 +1,5 @@
-// shoal-client: parses its options, redeems an invitation if one is given, wires planes and data to the daemon, runs it.
+// shoal-client: parses its options, redeems an invitation if one is given, wires planes and data to the daemon, runs
+// it.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -32,7 +33,8 @@ constexpr char kExamples[] =
     "  shoal-client --config /etc/shoal/client.toml\n"
     "  shoal-client --state ./b --set data=procedural:1:4:600 --set part=2 --set throttle=4\n"
     "\n"
-    "Exit codes: 0 stopped as asked, 1 failed, 2 usage or configuration, 3 cannot connect or not allowed, 5 not found, 70 a bug.";
+    "Exit codes: 0 stopped as asked, 1 failed, 2 usage or configuration, 3 cannot connect or not allowed, 5 not found, "
+    "70 a bug.";
 
 class SteadyClock final : public Clock {
  public:
@@ -74,7 +76,9 @@ Result<protocol::Invitation> read_invitation(const std::string& path) {
   }
   auto invitation = protocol::parse_invitation(text);
   if (!invitation.ok())
-    return std::move(invitation).error().because_of_this("the invitation " + (path == "-" ? "" : path + " ") + "is not valid");
+    return std::move(invitation)
+        .error()
+        .because_of_this("the invitation " + (path == "-" ? "" : path + " ") + "is not valid");
   return invitation;
 }
 
@@ -84,7 +88,8 @@ Result<Enrolment> enrol(const Arguments& arguments, const std::string& state) {
   return Enrolment::join(state, invitation);
 }
 
-Result<std::unique_ptr<protocol::ControlChannel>> dial(const std::string& endpoint, const protocol::PublicKey& server_key,
+Result<std::unique_ptr<protocol::ControlChannel>> dial(const std::string& endpoint,
+                                                       const protocol::PublicKey& server_key,
                                                        const protocol::KeyPair& keys) {
   protocol::zmq::ControlChannelOptions options;
   options.endpoint = endpoint;
@@ -116,9 +121,9 @@ Status run(const Arguments& arguments) {
   SHOAL_TRY_ASSIGN(Enrolment enrolment, enrol(arguments, options.state));
   SHOAL_TRY_ASSIGN(LocalData data, load_local_data(options));
   log->info("shoal-client " + cli::build_text() + " name=" + options.name + " key=" +
-           protocol::z85_encode(enrolment.keys().public_key) + " coordinator=" + enrolment.coordinator().endpoint);
+            protocol::z85_encode(enrolment.keys().public_key) + " coordinator=" + enrolment.coordinator().endpoint);
   log->info("data " + options.data + " train=" + std::to_string(data.split.train.size()) +
-           " test=" + std::to_string(data.split.test.size()) + " memory=" + human_bytes(data.bytes()));
+            " test=" + std::to_string(data.split.test.size()) + " memory=" + human_bytes(data.bytes()));
 
   SHOAL_TRY_ASSIGN(const auto daemon,
                    Daemon::make({std::move(options), std::move(enrolment), std::move(data), dial,

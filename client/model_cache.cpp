@@ -56,7 +56,8 @@ ModelDownload::ModelDownload(File file, const ObjectInfo& object, std::uint32_t 
 
 Status ModelDownload::write(std::uint32_t chunk, std::span<const std::byte> sealed) {
   if (chunk != next_chunk_ || chunk >= object_.chunks() || sealed.size() != object_.sealed_bytes(chunk))
-    return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " of the model came out of order or in a wrong size");
+    return Error(ErrorCode::kCorrupt,
+                 "chunk " + std::to_string(chunk) + " of the model came out of order or in a wrong size");
   const auto plain = std::span(plain_).first(sealed.size() - kTagBytes);
   SHOAL_TRY(cipher_.open(chunk, sealed, plain));
   SHOAL_TRY(file_.write_at(std::uint64_t{chunk} * kChunkBytes, plain));
@@ -78,7 +79,8 @@ Status ModelCache::load_order() {
   for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
     const std::string name = entry.path().filename();
     if (!name.ends_with(kComplete)) continue;
-    if (const auto digest = from_hex(std::string_view(name).substr(0, name.size() - kComplete.size()))) held.insert(*digest);
+    if (const auto digest = from_hex(std::string_view(name).substr(0, name.size() - kComplete.size())))
+      held.insert(*digest);
   }
   if (error) return Error(ErrorCode::kFailed, "cannot list " + folder_ + ": " + error.message());
   const auto order = protocol::read_file(folder_ + "/order", kMaxOrderBytes);
@@ -105,7 +107,9 @@ Status ModelCache::touch(const Digest& digest) {
   return save_order();
 }
 
-std::string ModelCache::path_of(const Digest& digest) const { return folder_ + "/" + digest.hex() + std::string(kComplete); }
+std::string ModelCache::path_of(const Digest& digest) const {
+  return folder_ + "/" + digest.hex() + std::string(kComplete);
+}
 
 Result<std::optional<std::string>> ModelCache::find(const Digest& digest) {
   if (std::find(order_.begin(), order_.end(), digest) == order_.end()) return std::optional<std::string>();
@@ -143,8 +147,8 @@ Result<std::string> ModelCache::finish(const Digest& digest, ModelDownload downl
   SHOAL_TRY_ASSIGN(const Digest found, digest_of(download.file_));
   if (found != digest) {
     SHOAL_TRY(remove_durably(folder_, partial));
-    return Error(ErrorCode::kCorrupt, "the downloaded model has SHA-256 " + found.hex() + ", the coordinator announced " +
-                                          digest.hex() + "; it is downloaded again");
+    return Error(ErrorCode::kCorrupt, "the downloaded model has SHA-256 " + found.hex() +
+                                          ", the coordinator announced " + digest.hex() + "; it is downloaded again");
   }
   SHOAL_TRY(download.file_.sync());
   SHOAL_TRY(rename_durably(folder_, partial, digest.hex() + std::string(kComplete)));
@@ -188,7 +192,8 @@ Status ModelCache::make_room(std::uint64_t needed, const Digest& keep) {
     if (held + needed <= quota_.count) break;
     SHOAL_TRY(remove_durably(folder_, name));
     held -= size;
-    std::erase_if(order_, [&name = name](const Digest& digest) { return name == digest.hex() + std::string(kComplete); });
+    std::erase_if(order_,
+                  [&name = name](const Digest& digest) { return name == digest.hex() + std::string(kComplete); });
   }
   return save_order();
 }

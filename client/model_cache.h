@@ -4,9 +4,9 @@
 //   FOLDER/DIGEST.partial       the chunks that a broken download reached, opened
 //   FOLDER/order                digests, the most recently used first; only an aid, may be lost
 //
-// Chunks are opened as they come, so a partial download belongs to the model, not to the sealed copy it came from: it goes
-// on after a restart, and from another copy under another key. What a power loss may have left in it is found by the
-// digest, which is checked over the whole file before it gets its name.
+// Chunks are opened as they come, so a partial download belongs to the model, not to the sealed copy it came from: it
+// goes on after a restart, and from another copy under another key. What a power loss may have left in it is found by
+// the digest, which is checked over the whole file before it gets its name.
 #pragma once
 
 #include <cstdint>
@@ -59,8 +59,8 @@ class ModelCache {
   // Makes room and takes up a partial download. kExhausted when the model alone exceeds the quota.
   Result<ModelDownload> begin(const Digest& digest, const protocol::ObjectInfo& object);
 
-  // Verifies and names the download. kCorrupt when the digest differs: nothing of it is kept. kFailed when chunks are missing:
-  // what came is kept.
+  // Verifies and names the download. kCorrupt when the digest differs: nothing of it is kept. kFailed when chunks are
+  // missing: what came is kept.
   Result<std::string> finish(const Digest& digest, ModelDownload download);
 
   // Bytes of all models, partial ones included.

@@ -1,4 +1,5 @@
-// The client's configuration (configs/client.toml): what is the device's own business. How to train comes with every assignment.
+// The client's configuration (configs/client.toml): what is the device's own business. How to train comes with every
+// assignment.
 #pragma once
 
 #include <array>
@@ -41,13 +42,16 @@ struct ClientOptions {
     v("state", state, any, "Folder of the device's key, cached models and unsent updates; --state overrides it");
     v("name", name, any, "The device's name for people; empty is the host's name");
     v("endpoint", endpoint, any, "The coordinator, tcp://HOST:PORT; empty is what the invitation said");
-    v("data", data, any, "Local examples: a folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES");
-    v("part", part, at_least(std::int64_t{-1}), "Which part of the partitioned data this device has, from 0; -1 is all of it");
+    v("data", data, any,
+      "Local examples: a folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES");
+    v("part", part, at_least(std::int64_t{-1}),
+      "Which part of the partitioned data this device has, from 0; -1 is all of it");
     v("partition", partition, any, "How the data are cut into parts, for experiments on shared data");
     v("test_fraction", test_fraction, between(0.0, 0.9), "Share of the examples that is kept for evaluation");
     v("split_seed", split_seed, any, "Seed of the partition and of the split into training and test examples");
     v("trainer", trainer, any, "torch, or synthetic (no learning: for load and crash tests)");
-    v("throttle", throttle, between(1.0, 1e6), "Makes every training step so many times longer, to stand in for a slower device");
+    v("throttle", throttle, between(1.0, 1e6),
+      "Makes every training step so many times longer, to stand in for a slower device");
     v("memory_limit", memory_limit, any, "Work whose model, update and data need more is refused; 0 is no limit");
     v("cache_quota", cache_quota, any, "Most bytes of models on disk");
     v("log_level", log_level, any, "debug, info, warning or error");

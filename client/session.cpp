@@ -34,10 +34,8 @@ bool is_final(Refusal refusal) {
     case Refusal::kInvitationUsed:
     case Refusal::kClientTooOld:
     case Refusal::kCoordinatorTooOld:
-    case Refusal::kReplacedSession:
-      return true;
-    default:
-      return false;
+    case Refusal::kReplacedSession: return true;
+    default: return false;
   }
 }
 
@@ -76,27 +74,22 @@ Time Session::next_timer() const {
 
 void Session::on(const event::Tick&) {
   if (leased() && now_ >= work_.lease_ends) {
-    log(LogLevel::kWarning, "assignment " + std::to_string(work_.assignment.id.value) + " given up: " +
-                                std::string(text_of(Refusal::kLeaseExpired).sentence));
+    log(LogLevel::kWarning, "assignment " + std::to_string(work_.assignment.id.value) +
+                                " given up: " + std::string(text_of(Refusal::kLeaseExpired).sentence));
     finish();
   }
   if (asking() && link_ == Link::kOnline && now_ >= work_.ask_at) ask();
   if (now_ < link_timer_) return;
   switch (link_) {
-    case Link::kOffline:
-      connect();
-      break;
+    case Link::kOffline: connect(); break;
     case Link::kConnecting:
     case Link::kGreeting:
       log(LogLevel::kWarning, "the coordinator does not answer; trying again");
       act(action::Disconnect{});
       go_offline(Duration::zero(), reconnect_window_);
       break;
-    case Link::kOnline:
-      send(message::Heartbeat{});
-      break;
-    case Link::kEnded:
-      break;
+    case Link::kOnline: send(message::Heartbeat{}); break;
+    case Link::kEnded: break;
   }
 }
 
@@ -124,9 +117,10 @@ void Session::on(const event::Connected&) {
 void Session::on(const event::Disconnected& e) {
   if (link_ == Link::kOffline) return;
   if (e.denied) {
-    log(LogLevel::kError, redeeming_ ? "the coordinator does not know this invitation; ask for a new one (" + e.reason + ")"
-                                     : "refused (" + std::string(text_of(Refusal::kUnknownKey).name) + "): " +
-                                           std::string(text_of(Refusal::kUnknownKey).sentence) + " (" + e.reason + ")");
+    log(LogLevel::kError,
+        redeeming_ ? "the coordinator does not know this invitation; ask for a new one (" + e.reason + ")"
+                   : "refused (" + std::string(text_of(Refusal::kUnknownKey).name) +
+                         "): " + std::string(text_of(Refusal::kUnknownKey).sentence) + " (" + e.reason + ")");
     end(Refusal::kUnknownKey);
     return;
   }
@@ -211,7 +205,8 @@ void Session::session_refused(const message::Refused& m) {
   log(LogLevel::kWarning, line + "; trying again in " + human_duration(link_timer_ - now_));
 }
 
-// Full jitter (the whole delay is random), so that a fleet that lost its coordinator at once does not come back at once.
+// Full jitter (the whole delay is random), so that a fleet that lost its coordinator at once does not come back at
+// once.
 void Session::go_offline(Duration at_least, Duration window) {
   const Duration ceiling = std::max(window, backed_off(kFirstBackoff, kLongestBackoff, attempts_));
   ++attempts_;

@@ -1,16 +1,18 @@
-// The client's session as a pure machine, `step(event, now) -> actions`: one connection to the coordinator, one work at a time.
+// The client's session as a pure machine, `step(event, now) -> actions`: one connection to the coordinator, one work at
+// a time.
 //
 // No sockets, threads, disk or clock. The daemon drives it with real sockets and a worker thread, the simulator with a
 // virtual network and virtual time. Two state variables, independent of each other, are all there is: how far the link
-// to the coordinator is (Link), and how far the work in hand is (Phase). So a lost connection never loses work, and work
-// never waits for a connection that it does not need.
+// to the coordinator is (Link), and how far the work in hand is (Phase). So a lost connection never loses work, and
+// work never waits for a connection that it does not need.
 //
 //   link    kOffline -> kConnecting -> kGreeting -> kOnline, and back to kOffline whenever the connection ends
 //   train   kFinding -> kFetching -> kDownloading -> kTraining -> kSealing -> kOffering -> kUploading -> kAnswer
 //   evaluate   ... -> kEvaluating -> kReporting
 //
-// From kOffering on the update is sealed and synced on the device's disk: it is offered again, over reconnects and restarts,
-// until a receipt or a final refusal answers it. Before that, work is given up when its lease ends or it is revoked.
+// From kOffering on the update is sealed and synced on the device's disk: it is offered again, over reconnects and
+// restarts, until a receipt or a final refusal answers it. Before that, work is given up when its lease ends or it is
+// revoked.
 #pragma once
 
 #include <cstdint>
@@ -78,9 +80,10 @@ struct ShutdownAsked {};
 
 }  // namespace event
 
-using SessionEvent = std::variant<event::Connected, event::Disconnected, event::Received, event::ModelReady, event::ModelMissing,
-                                  event::TrainingFinished, event::EvaluationFinished, event::UpdateSealed, event::UploadFinished,
-                                  event::WorkFailed, event::Tick, event::ShutdownAsked>;
+using SessionEvent =
+    std::variant<event::Connected, event::Disconnected, event::Received, event::ModelReady, event::ModelMissing,
+                 event::TrainingFinished, event::EvaluationFinished, event::UpdateSealed, event::UploadFinished,
+                 event::WorkFailed, event::Tick, event::ShutdownAsked>;
 
 namespace action {
 
@@ -153,9 +156,10 @@ struct Log {
 
 }  // namespace action
 
-using SessionAction = std::variant<action::Connect, action::Disconnect, action::Send, action::Enrolled, action::FindModel,
-                                   action::DownloadModel, action::Train, action::Evaluate, action::Seal, action::Upload,
-                                   action::DropUpdate, action::CancelWork, action::Exit, action::Log>;
+using SessionAction =
+    std::variant<action::Connect, action::Disconnect, action::Send, action::Enrolled, action::FindModel,
+                 action::DownloadModel, action::Train, action::Evaluate, action::Seal, action::Upload,
+                 action::DropUpdate, action::CancelWork, action::Exit, action::Log>;
 using SessionActions = std::vector<SessionAction>;
 
 // An update that waits on the device's disk for its answer.
@@ -171,26 +175,26 @@ struct UnsentUpdate {
 };
 
 struct SessionOptions {
-  std::string build;                               // said in Hello
-  protocol::DeviceFacts facts;                     // said in Hello
-  std::optional<protocol::message::Redeem> redeem; // set: redeem the invitation first
-  std::optional<UnsentUpdate> unsent;              // found on disk at start
-  std::uint64_t seed = 0;                          // of the back-off's jitter; differs between devices
+  std::string build;                                // said in Hello
+  protocol::DeviceFacts facts;                      // said in Hello
+  std::optional<protocol::message::Redeem> redeem;  // set: redeem the invitation first
+  std::optional<UnsentUpdate> unsent;               // found on disk at start
+  std::uint64_t seed = 0;                           // of the back-off's jitter; differs between devices
 };
 
 enum class Link : std::uint8_t { kOffline, kConnecting, kGreeting, kOnline, kEnded };
 enum class Phase : std::uint8_t {
   kIdle,
   kFinding,
-  kFetching,     // waits for a ModelTicket
+  kFetching,  // waits for a ModelTicket
   kDownloading,
   kTraining,
   kEvaluating,
-  kReporting,    // waits for the answer to EvaluationDone
+  kReporting,  // waits for the answer to EvaluationDone
   kSealing,
-  kOffering,     // waits for the answer to OfferUpdate
+  kOffering,  // waits for the answer to OfferUpdate
   kUploading,
-  kAnswer,       // everything was sent; waits for the receipt
+  kAnswer,  // everything was sent; waits for the receipt
 };
 
 // Not thread-safe: one owner thread.
@@ -214,13 +218,13 @@ class Session {
   struct Work {
     protocol::Assignment assignment;
     Digest model;
-    WorkId running;                       // what the shell does for it now; 0 = nothing
+    WorkId running;  // what the shell does for it now; 0 = nothing
     Time lease_ends = kNever;
-    UnsentUpdate update;                  // from kOffering on
-    protocol::EvaluationFacts evaluation; // in kReporting
-    std::uint32_t attempts = 0;           // failed transfers and unanswered questions in a row
-    std::uint32_t first_chunk = 0;        // where the last upload began
-    Time ask_at = kNever;                 // when to ask (again); only in the phases that wait for an answer
+    UnsentUpdate update;                   // from kOffering on
+    protocol::EvaluationFacts evaluation;  // in kReporting
+    std::uint32_t attempts = 0;            // failed transfers and unanswered questions in a row
+    std::uint32_t first_chunk = 0;         // where the last upload began
+    Time ask_at = kNever;                  // when to ask (again); only in the phases that wait for an answer
   };
   struct FailedTask {
     AssignmentId assignment;

@@ -38,7 +38,8 @@ bool is_passing(const message::Refused& m) {
 
 // The phases in which the coordinator owes an answer.
 bool Session::asking() const {
-  return phase_ == Phase::kFetching || phase_ == Phase::kReporting || phase_ == Phase::kOffering || phase_ == Phase::kAnswer;
+  return phase_ == Phase::kFetching || phase_ == Phase::kReporting || phase_ == Phase::kOffering ||
+         phase_ == Phase::kAnswer;
 }
 
 bool Session::sealed() const {
@@ -250,7 +251,8 @@ void Session::finish() {
   cancel();
   work_ = Work{};
   phase_ = Phase::kIdle;
-  if (const auto next = std::exchange(next_, std::nullopt); next && saturating_add(next_came_, next->assignment.lease) > now_)
+  if (const auto next = std::exchange(next_, std::nullopt);
+      next && saturating_add(next_came_, next->assignment.lease) > now_)
     begin(*next, next_came_);
 }
 

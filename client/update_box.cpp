@@ -25,16 +25,20 @@ constexpr std::size_t kMaxRecordBytes = 4096;
 
 std::string body_name(AssignmentId id) { return "update-" + std::to_string(id.value) + ".sealed"; }
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text.data(), text.size())); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+  return std::as_bytes(std::span(text.data(), text.size()));
+}
 
 std::string to_record(const UnsentUpdate& update) {
   const std::string payload = encode_state(update);
   const Digest check = protocol::sha256(bytes_of(payload));
-  return std::string(kMagic) + payload + std::string(reinterpret_cast<const char*>(check.bytes.data()), check.bytes.size());
+  return std::string(kMagic) + payload +
+         std::string(reinterpret_cast<const char*>(check.bytes.data()), check.bytes.size());
 }
 
 Result<UnsentUpdate> from_record(std::string_view record) {
-  if (!record.starts_with(kMagic)) return Error(ErrorCode::kCorrupt, "it was written by another version of this program");
+  if (!record.starts_with(kMagic))
+    return Error(ErrorCode::kCorrupt, "it was written by another version of this program");
   record.remove_prefix(kMagic.size());
   Digest check;
   if (record.size() < check.bytes.size()) return Error(ErrorCode::kCorrupt, "its record is cut short");
@@ -52,7 +56,8 @@ std::uint64_t offset_of(std::uint32_t chunk) { return std::uint64_t{chunk} * (kC
 Status verify(const File& body, const UnsentUpdate& update) {
   const ObjectInfo& object = update.object;
   SHOAL_TRY_ASSIGN(const std::uint64_t size, body.size());
-  if (size != object.sealed_bytes()) return Error(ErrorCode::kCorrupt, "its body has another size than its record says");
+  if (size != object.sealed_bytes())
+    return Error(ErrorCode::kCorrupt, "its body has another size than its record says");
   ChunkCipher cipher(object);
   protocol::Sha256 tags;
   std::vector<std::byte> sealed(kChunkBytes + kTagBytes), plain(kChunkBytes);
@@ -63,7 +68,8 @@ Status verify(const File& body, const UnsentUpdate& update) {
     SHOAL_TRY(cipher.open(chunk, held, std::span(plain).first(n - kTagBytes)));
     tags.update(held.last(kTagBytes));
   }
-  if (tags.finish() != update.facts.digest) return Error(ErrorCode::kCorrupt, "its digest is another than its record says");
+  if (tags.finish() != update.facts.digest)
+    return Error(ErrorCode::kCorrupt, "its digest is another than its record says");
   return {};
 }
 
@@ -100,7 +106,8 @@ class BodySource final : public protocol::ChunkSource {
   BodySource(File body, const ObjectInfo& object) : body_(std::move(body)), object_(object) {}
 
   Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) override {
-    if (chunk >= object_.chunks()) return Error(ErrorCode::kInvalid, "the update has no chunk " + std::to_string(chunk));
+    if (chunk >= object_.chunks())
+      return Error(ErrorCode::kInvalid, "the update has no chunk " + std::to_string(chunk));
     sealed.resize(object_.sealed_bytes(chunk));
     return body_.read_at(offset_of(chunk), sealed);
   }
@@ -147,7 +154,8 @@ Status UpdateBox::clear(Log& log) {
   return {};
 }
 
-Result<UnsentUpdate> UpdateBox::seal(AssignmentId assignment, protocol::UpdateFacts facts, std::span<const float> delta) {
+Result<UnsentUpdate> UpdateBox::seal(AssignmentId assignment, protocol::UpdateFacts facts,
+                                     std::span<const float> delta) {
   if (unsent_) SHOAL_TRY(drop(unsent_->assignment));
   const auto plain = std::as_bytes(delta);
   UnsentUpdate update{assignment, std::move(facts), {}};
@@ -159,14 +167,16 @@ Result<UnsentUpdate> UpdateBox::seal(AssignmentId assignment, protocol::UpdateFa
     return std::move(written).error().because_of_this("cannot keep the update");
   }
   SHOAL_TRY(sync_folder(folder_));
-  SHOAL_TRY(protocol::write_file(folder_ + "/" + std::string(kRecord), to_record(update), 0600, protocol::IfExists::kReplace));
+  SHOAL_TRY(protocol::write_file(folder_ + "/" + std::string(kRecord), to_record(update), 0600,
+                                 protocol::IfExists::kReplace));
   unsent_ = update;
   return update;
 }
 
 Result<std::unique_ptr<protocol::ChunkSource>> UpdateBox::source(AssignmentId assignment) const {
   if (!unsent_ || unsent_->assignment != assignment)
-    return Error(ErrorCode::kNotFound, "no sealed update of assignment " + std::to_string(assignment.value) + " is on the disk");
+    return Error(ErrorCode::kNotFound,
+                 "no sealed update of assignment " + std::to_string(assignment.value) + " is on the disk");
   SHOAL_TRY_ASSIGN(File body, File::open_to_read(folder_ + "/" + body_name(assignment)));
   return std::unique_ptr<protocol::ChunkSource>(std::make_unique<BodySource>(std::move(body), unsent_->object));
 }

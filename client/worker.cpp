@@ -77,7 +77,8 @@ void Worker::run() {
             drop(w);
           } else if (!cancelled(w.work)) {
             auto answer = carry_out(w);
-            done_(answer.ok() ? std::move(*answer) : SessionEvent(event::WorkFailed{w.work, answer.error().to_string()}));
+            done_(answer.ok() ? std::move(*answer)
+                              : SessionEvent(event::WorkFailed{w.work, answer.error().to_string()}));
           }
         },
         work);
@@ -108,8 +109,8 @@ Result<protocol::ModelFile> Worker::load(const Digest& digest) {
   const std::uint64_t needed = 2 * size + parts_.data->bytes();
   if (parts_.memory_limit.count > 0 && needed > parts_.memory_limit.count)
     return Error(ErrorCode::kExhausted, std::string(text_of(protocol::Refusal::kBudgetTooSmall).sentence) +
-                                            ": model, update and data need " + human_bytes(needed) + ", memory_limit is " +
-                                            human_bytes(parts_.memory_limit.count));
+                                            ": model, update and data need " + human_bytes(needed) +
+                                            ", memory_limit is " + human_bytes(parts_.memory_limit.count));
   return protocol::read_model(*path);
 }
 
@@ -151,7 +152,8 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   Duration owed{};
   const auto between_steps = [&] {
     owed += from_seconds(to_seconds(parts_.clock->now() - step_begun) * (parts_.throttle - 1));
-    const bool go_on = owed < kShortestPause ? !cancelled(a.work) : pause(a.work, std::exchange(owed, Duration::zero()));
+    const bool go_on =
+        owed < kShortestPause ? !cancelled(a.work) : pause(a.work, std::exchange(owed, Duration::zero()));
     step_begun = parts_.clock->now();
     return go_on;
   };
@@ -194,8 +196,7 @@ Result<SessionEvent> Worker::carry_out(const action::Upload& a) {
 }
 
 void Worker::drop(const action::DropUpdate& a) {
-  if (Status dropped = parts_.box.drop(a.assignment); !dropped.ok())
-    parts_.log->warn(dropped.error().to_string());
+  if (Status dropped = parts_.box.drop(a.assignment); !dropped.ok()) parts_.log->warn(dropped.error().to_string());
 }
 
 }  // namespace shoal::client

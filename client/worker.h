@@ -33,8 +33,8 @@ struct WorkerParts {
   const LocalData* data = nullptr;
   const Clock* clock = nullptr;
   TrainerKind trainer = TrainerKind::kTorch;
-  double throttle = 1;     // every step takes so many times longer
-  Bytes memory_limit{0};   // 0: none
+  double throttle = 1;    // every step takes so many times longer
+  Bytes memory_limit{0};  // 0: none
   Log* log = nullptr;
 };
 
@@ -46,7 +46,8 @@ class Worker {
   ~Worker();
 
   void submit(Work work);
-  // Ends this work and all before it at the next step or chunk. Sealing is not cut short: what it makes is dropped later.
+  // Ends this work and all before it at the next step or chunk. Sealing is not cut short: what it makes is dropped
+  // later.
   void cancel(WorkId work);
   // Gives up what can be given up, carries out the drops that were asked for, and joins the thread.
   void stop();
@@ -78,8 +79,8 @@ class Worker {
 
   // Used by the thread only.
   std::unique_ptr<training::Trainer> trainer_;
-  std::string trainer_model_;  // the description that trainer_ was made from
-  std::optional<Delta> delta_; // between Train and Seal
+  std::string trainer_model_;   // the description that trainer_ was made from
+  std::optional<Delta> delta_;  // between Train and Seal
 
   std::atomic<std::uint64_t> cancelled_{0};  // works up to this one
   std::mutex mutex_;

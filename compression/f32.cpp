@@ -25,7 +25,8 @@ inline T load(const std::byte* bytes, std::size_t index) {
   return value;
 }
 
-inline void scan_values(const std::byte* bytes, std::size_t values, std::int32_t* __restrict largest, double* __restrict squares) {
+inline void scan_values(const std::byte* bytes, std::size_t values, std::int32_t* __restrict largest,
+                        double* __restrict squares) {
   for (std::size_t j = 0; j < values; ++j) {
     const auto value = static_cast<double>(load<float>(bytes, j));
     largest[j] = std::max(largest[j], load<std::int32_t>(bytes, j) & kMagnitude);

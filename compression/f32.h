@@ -14,8 +14,8 @@ void decode_f32(std::span<const std::byte> bytes, std::span<float> values);
 
 enum class ValueVerdict : std::uint8_t { kFine, kNotFinite, kOutOfBound };
 
-// Judges a body on its way in, span by span in order: is every value finite and at most `bound` in magnitude? The L2 norm
-// falls out of the same pass, summed in a fixed order, so that it is the same however the body was cut.
+// Judges a body on its way in, span by span in order: is every value finite and at most `bound` in magnitude? The L2
+// norm falls out of the same pass, summed in a fixed order, so that it is the same however the body was cut.
 class F32Check {
  public:
   static constexpr std::size_t kLanes = 16;  // value i is added up in lane i mod kLanes
@@ -31,8 +31,8 @@ class F32Check {
   double norm() const;
 
  private:
-  std::int32_t bound_bits_;  // of the float32 bound; magnitudes of floats compare like their bits
-  std::size_t lane_ = 0;     // of the next value
+  std::int32_t bound_bits_;                     // of the float32 bound; magnitudes of floats compare like their bits
+  std::size_t lane_ = 0;                        // of the next value
   std::array<std::int32_t, kLanes> largest_{};  // bits of the largest magnitude so far
   std::array<double, kLanes> squares_{};
 };

@@ -21,52 +21,77 @@ namespace action {
 struct Assign {
   DeviceId device;
   protocol::Assignment assignment;
-  template <class A> void fields(A& a) { a(device, assignment); }
+  template <class A>
+  void fields(A& a) {
+    a(device, assignment);
+  }
 };
 // The answer to an update or evaluation: a receipt (kNone) or the reason why not.
 struct Answer {
   DeviceId device;
   AssignmentId assignment;
   protocol::Refusal refusal = protocol::Refusal::kNone;
-  template <class A> void fields(A& a) { a(device, assignment, refusal); }
+  template <class A>
+  void fields(A& a) {
+    a(device, assignment, refusal);
+  }
 };
 // The assignment is void: tell the device, and drop what it has uploaded so far.
 struct Revoke {
   DeviceId device;
   AssignmentId assignment;
   protocol::Refusal refusal = protocol::Refusal::kNone;
-  template <class A> void fields(A& a) { a(device, assignment, refusal); }
+  template <class A>
+  void fields(A& a) {
+    a(device, assignment, refusal);
+  }
 };
-// Make model `version` = optimizer(model version - 1, scale * sum of weight * delta), durably, then report event::Committed.
-// The shell's commit also releases the entries' bodies (unless the job retains them). One fold a job at a time.
+// Make model `version` = optimizer(model version - 1, scale * sum of weight * delta), durably, then report
+// event::Committed. The shell's commit also releases the entries' bodies (unless the job retains them). One fold a job
+// at a time.
 struct Fold {
   struct Entry {
     AssignmentId assignment;
     aggregation::Weight weight;
-    template <class A> void fields(A& a) { a(assignment, weight); }
+    template <class A>
+    void fields(A& a) {
+      a(assignment, weight);
+    }
   };
   JobId job;
   Version version = 0;         // the version to make
   std::vector<Entry> entries;  // never empty
   double scale = 0;            // the fold's normalisation, > 0
-  template <class A> void fields(A& a) { a(job, version, entries, scale); }
+  template <class A>
+  void fields(A& a) {
+    a(job, version, entries, scale);
+  }
 };
 // These bodies will never be folded.
 struct Discard {
   std::vector<AssignmentId> assignments;
-  template <class A> void fields(A& a) { a(assignments); }
+  template <class A>
+  void fields(A& a) {
+    a(assignments);
+  }
 };
 // Nothing refers to these model versions any more.
 struct DropVersions {
   JobId job;
   std::vector<Version> versions;
-  template <class A> void fields(A& a) { a(job, versions); }
+  template <class A>
+  void fields(A& a) {
+    a(job, versions);
+  }
 };
 struct JobEnded {
   JobId job;
   JobStatus status = JobStatus::kCompleted;
   std::string reason;
-  template <class A> void fields(A& a) { a(job, status, reason); }
+  template <class A>
+  void fields(A& a) {
+    a(job, status, reason);
+  }
 };
 
 // For people and metrics; nothing depends on them.
@@ -74,7 +99,10 @@ struct RoundOpened {
   JobId job;
   Version base = 0;
   std::uint32_t sampled = 0, available = 0;
-  template <class A> void fields(A& a) { a(job, base, sampled, available); }
+  template <class A>
+  void fields(A& a) {
+    a(job, base, sampled, available);
+  }
 };
 struct RoundClosed {
   JobId job;
@@ -83,20 +111,27 @@ struct RoundClosed {
   std::map<protocol::Refusal, std::uint32_t> refused;
   double mean_loss = 0;       // of the folded updates, weighted by samples
   double mean_staleness = 0;  // versions
-  template <class A> void fields(A& a) { a(job, version, received, failed, outstanding, refused, mean_loss, mean_staleness); }
+  template <class A>
+  void fields(A& a) {
+    a(job, version, received, failed, outstanding, refused, mean_loss, mean_staleness);
+  }
 };
 struct Evaluated {
   JobId job;
   Version version = 0;
   std::uint32_t devices = 0;
   protocol::EvaluationFacts facts;  // sums over the devices
-  template <class A> void fields(A& a) { a(job, version, devices, facts); }
+  template <class A>
+  void fields(A& a) {
+    a(job, version, devices, facts);
+  }
 };
 
 }  // namespace action
 
-using Action = std::variant<action::Assign, action::Answer, action::Revoke, action::Fold, action::Discard,
-                            action::DropVersions, action::JobEnded, action::RoundOpened, action::RoundClosed, action::Evaluated>;
+using Action =
+    std::variant<action::Assign, action::Answer, action::Revoke, action::Fold, action::Discard, action::DropVersions,
+                 action::JobEnded, action::RoundOpened, action::RoundClosed, action::Evaluated>;
 using Actions = std::vector<Action>;
 
 }  // namespace shoal::coordinator

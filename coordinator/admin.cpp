@@ -60,9 +60,11 @@ class Args {
     if (found != json_.end() && found->is_string()) {
       const std::vector<JobSummary> jobs = service.machine().jobs();
       for (auto it = jobs.rbegin(); it != jobs.rend(); ++it)
-        if (it->spec.name == found->get<std::string>() || std::to_string(it->job.value) == found->get<std::string>()) return *it;
+        if (it->spec.name == found->get<std::string>() || std::to_string(it->job.value) == found->get<std::string>())
+          return *it;
     }
-    return Error(ErrorCode::kNotFound, found == json_.end() ? "the request names no job" : "there is no job " + dump(*found));
+    return Error(ErrorCode::kNotFound,
+                 found == json_.end() ? "the request names no job" : "there is no job " + dump(*found));
   }
 
  private:
@@ -163,7 +165,8 @@ Result<Json> invite(Service& s, const Args& args, const AdminTools& tools) {
   SHOAL_TRY_ASSIGN(const std::uint64_t valid, args.number("valid_seconds", 86400));
   if (count < 1 || count > kMaxInvitations)
     return Error(ErrorCode::kInvalid, "count must be from 1 to " + std::to_string(kMaxInvitations));
-  if (valid < 1 || valid > std::uint64_t{3650} * 86400) return Error(ErrorCode::kInvalid, "an invitation is valid for 1 s to ten years");
+  if (valid < 1 || valid > std::uint64_t{3650} * 86400)
+    return Error(ErrorCode::kInvalid, "an invitation is valid for 1 s to ten years");
   Json texts = Json::array();
   for (std::uint64_t i = 0; i < count; ++i) {
     protocol::Invitation invitation;
@@ -185,7 +188,8 @@ Result<Json> device(Service& s, const std::string& op, const Args& args) {
     return Json{{"devices", std::move(devices)}};
   }
   SHOAL_TRY_ASSIGN(const std::uint64_t id, args.number("id"));
-  if (s.registry().find(DeviceId{id}) == nullptr) return Error(ErrorCode::kNotFound, "there is no device " + std::to_string(id));
+  if (s.registry().find(DeviceId{id}) == nullptr)
+    return Error(ErrorCode::kNotFound, "there is no device " + std::to_string(id));
   if (op == "device.approve") SHOAL_TRY(s.approve(DeviceId{id}));
   if (op == "device.revoke") SHOAL_TRY(s.revoke(DeviceId{id}));
   return device_json(s, *s.registry().find(DeviceId{id}));
@@ -210,8 +214,8 @@ Result<Json> follow(Service& service, const Json& args_json) {
   const Args args(args_json);
   SHOAL_TRY_ASSIGN(const std::uint64_t after, args.number("after", 0));
   SHOAL_TRY_ASSIGN(const std::uint64_t wait_ms, args.number("wait_ms", 0));
-  const auto limit = std::chrono::steady_clock::now() +
-                     std::chrono::milliseconds(std::min<std::uint64_t>(wait_ms, static_cast<std::uint64_t>(kMaxWaitMs)));
+  const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(std::min<std::uint64_t>(
+                                                            wait_ms, static_cast<std::uint64_t>(kMaxWaitMs)));
   for (std::uint64_t seen = 0;;) {
     bool done = false;
     auto answer = on_owner<Json>(service, [&args, &done, after](Service& s) -> Result<Json> {
@@ -248,7 +252,8 @@ Result<Json> submit(Service& service, const Json& args_json, const AdminTools& t
     auto known = on_owner<Json>(service, by_token);
     if (!known.ok() || !known->is_null()) return known;
   }
-  SHOAL_TRY_ASSIGN(const JobId id, on_owner<JobId>(service, [](Service& s) -> Result<JobId> { return s.next_job_id(); }));
+  SHOAL_TRY_ASSIGN(const JobId id,
+                   on_owner<JobId>(service, [](Service& s) -> Result<JobId> { return s.next_job_id(); }));
   SHOAL_TRY_ASSIGN(ModelRef model, import_model(path, id, spec.optimizer, tools.models));
 
   auto promise = std::make_shared<std::promise<Result<Json>>>();
@@ -269,18 +274,21 @@ Result<Json> submit(Service& service, const Json& args_json, const AdminTools& t
 Result<Json> export_job(Service& service, const Json& args_json, const AdminTools& tools) {
   const Args args(args_json);
   SHOAL_TRY_ASSIGN(const std::string folder, args.text("folder"));
-  if (!std::filesystem::path(folder).is_absolute()) return Error(ErrorCode::kInvalid, "folder must be an absolute path");
+  if (!std::filesystem::path(folder).is_absolute())
+    return Error(ErrorCode::kInvalid, "folder must be an absolute path");
   struct Export {
     Json job;
     std::string config, metrics;
     ModelRef model;
   };
-  SHOAL_TRY_ASSIGN(const Export found, on_owner<Export>(service, [&](Service& s) -> Result<Export> {
-    SHOAL_TRY_ASSIGN(const JobSummary summary, args.job(s));
-    Export e{job_json(s, summary), tools.print_spec(summary.spec), {}, s.models().at({summary.job, summary.version})};
-    for (const HistoryRow& row : s.history().rows(summary.job)) e.metrics += row.to_json() + "\n";
-    return e;
-  }));
+  SHOAL_TRY_ASSIGN(
+      const Export found, on_owner<Export>(service, [&](Service& s) -> Result<Export> {
+        SHOAL_TRY_ASSIGN(const JobSummary summary, args.job(s));
+        Export e{
+            job_json(s, summary), tools.print_spec(summary.spec), {}, s.models().at({summary.job, summary.version})};
+        for (const HistoryRow& row : s.history().rows(summary.job)) e.metrics += row.to_json() + "\n";
+        return e;
+      }));
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return Error(ErrorCode::kInvalid, "cannot make the folder " + folder + ": " + error.message());
@@ -306,9 +314,11 @@ Result<Json> dispatch(Service& service, const AdminTools& tools, const std::stri
     const Args args(args_json);
     if (op == "status") return status(s, tools);
     if (op == "device.invite") return invite(s, args, tools);
-    if (op == "device.list" || op == "device.show" || op == "device.approve" || op == "device.revoke") return device(s, op, args);
+    if (op == "device.list" || op == "device.show" || op == "device.approve" || op == "device.revoke")
+      return device(s, op, args);
     if (op == "job.list" || op == "job.show" || op == "job.stop") return job(s, op, args, tools);
-    return Error(ErrorCode::kInvalid, "there is no operation \"" + op + "\"; is the command newer than the coordinator?");
+    return Error(ErrorCode::kInvalid,
+                 "there is no operation \"" + op + "\"; is the command newer than the coordinator?");
   });
 }
 

@@ -29,27 +29,30 @@ Status make_private_folder(const std::string& folder) {
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) return Error(ErrorCode::kInvalid, "cannot make the folder " + folder + ": " + error.message());
-  if (::chmod(folder.c_str(), 0700) != 0) return errno_error(ErrorCode::kDenied, "cannot make " + folder + " private", errno);
+  if (::chmod(folder.c_str(), 0700) != 0)
+    return errno_error(ErrorCode::kDenied, "cannot make " + folder + " private", errno);
   return {};
 }
 
 }  // namespace
 
 Result<std::unique_ptr<AdminSocket>> AdminSocket::listen(const std::string& path,
-                                                         std::function<std::string(const std::string&)> answer, Log& log) {
+                                                         std::function<std::string(const std::string&)> answer,
+                                                         Log& log) {
   SHOAL_TRY(make_private_folder(std::filesystem::path(path).parent_path().string()));
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.size() >= sizeof address.sun_path)
-    return Error(ErrorCode::kInvalid, "the socket's path " + path + " is longer than " + std::to_string(sizeof address.sun_path - 1) +
+    return Error(ErrorCode::kInvalid, "the socket's path " + path + " is longer than " +
+                                          std::to_string(sizeof address.sun_path - 1) +
                                           " bytes; set `admin` to a shorter one");
   std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
   const int listener = ::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (listener < 0) return errno_error(ErrorCode::kUnavailable, "cannot make a socket", errno);
   ::unlink(path.c_str());  // the data folder's lock says that nobody else listens here
   int stop[2];
-  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 || ::listen(listener, 16) != 0 ||
-      ::pipe2(stop, O_CLOEXEC) != 0) {
+  if (::bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      ::listen(listener, 16) != 0 || ::pipe2(stop, O_CLOEXEC) != 0) {
     const int saved = errno;
     ::close(listener);
     return errno_error(ErrorCode::kUnavailable, "cannot listen on " + path, saved);
@@ -86,7 +89,8 @@ void AdminSocket::accept_all() {
     if (socket < 0) continue;
     sweep(false);
     if (connections_.size() >= kMaxConnections) {
-      log_.warn("an administration connection was turned away: there are " + std::to_string(kMaxConnections) + " already");
+      log_.warn("an administration connection was turned away: there are " + std::to_string(kMaxConnections) +
+                " already");
       ::close(socket);
       continue;
     }

@@ -36,8 +36,8 @@ class AdminSocket {
     std::thread thread;
   };
 
-  AdminSocket(std::string path, int listener, int stop_read, int stop_write, std::function<std::string(const std::string&)> answer,
-              Log& log);
+  AdminSocket(std::string path, int listener, int stop_read, int stop_write,
+              std::function<std::string(const std::string&)> answer, Log& log);
   void accept_all();
   void serve(Connection& connection);
   void sweep(bool all);

@@ -6,7 +6,8 @@ namespace shoal::coordinator {
 
 void DeviceSet::count(std::size_t word, std::int32_t change) {
   size_ += static_cast<std::size_t>(change);
-  for (std::size_t i = word + 1; i <= tree_.size(); i += i & (0 - i)) tree_[i - 1] += static_cast<std::uint32_t>(change);
+  for (std::size_t i = word + 1; i <= tree_.size(); i += i & (0 - i))
+    tree_[i - 1] += static_cast<std::uint32_t>(change);
 }
 
 // To the next power of two, so that doubling costs a constant a device in all.

@@ -1,7 +1,7 @@
 // A set of devices by number: insert, erase and pick by rank in O(log n), for fleets of millions.
 //
-// Device numbers are dense, so a bitmap holds the members, and a Fenwick tree over its words counts them: about 1.5 bits of
-// memory a device.
+// Device numbers are dense, so a bitmap holds the members, and a Fenwick tree over its words counts them: about 1.5
+// bits of memory a device.
 #pragma once
 
 #include <bit>
@@ -25,7 +25,9 @@ class DeviceSet {
     using pointer = const DeviceId*;
     using reference = DeviceId;
 
-    Iterator(const std::vector<std::uint64_t>& words, std::size_t word) : words_(&words), word_(word) { settle(word < words.size() ? words[word] : 0); }
+    Iterator(const std::vector<std::uint64_t>& words, std::size_t word) : words_(&words), word_(word) {
+      settle(word < words.size() ? words[word] : 0);
+    }
     DeviceId operator*() const { return DeviceId{word_ * 64 + static_cast<std::uint64_t>(std::countr_zero(left_))}; }
     Iterator& operator++() {
       settle(left_ & (left_ - 1));
@@ -52,7 +54,9 @@ class DeviceSet {
 
   std::size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
-  bool contains(DeviceId id) const { return id.value / 64 < words_.size() && ((words_[id.value / 64] >> (id.value % 64)) & 1) != 0; }
+  bool contains(DeviceId id) const {
+    return id.value / 64 < words_.size() && ((words_[id.value / 64] >> (id.value % 64)) & 1) != 0;
+  }
   // Whether the set changed.
   bool insert(DeviceId id);
   bool erase(DeviceId id);

@@ -36,12 +36,12 @@ class DurableMachine {
   // Steps an event. Its actions wait for flush().
   void step(const Event& event, Time now);
 
-  // Steps an event that brings a new model version into being (event::JobSubmitted, event::Committed): event, snapshot, model
-  // reference, dropped versions and released bodies become durable in one atomic commit, by flush().
+  // Steps an event that brings a new model version into being (event::JobSubmitted, event::Committed): event, snapshot,
+  // model reference, dropped versions and released bodies become durable in one atomic commit, by flush().
   void step_with_model(const Event& event, Time now, ModelRef model);
 
-  // Makes everything stepped so far durable, and returns its actions. On an error (kExhausted: the disk is full) nothing is
-  // returned and nothing is lost: call again later.
+  // Makes everything stepped so far durable, and returns its actions. On an error (kExhausted: the disk is full)
+  // nothing is returned and nothing is lost: call again later.
   Result<Flushed> flush();
 
   // Writes a snapshot, so that no journaled event is needed any more. Nothing may be unwritten (checked).

@@ -28,7 +28,8 @@ protocol::ObjectInfo header_object(std::size_t plain_bytes, const protocol::Obje
   hash.update(std::as_bytes(std::span(kPurpose)));
   hash.update(std::as_bytes(std::span(&place.segment, 1)));
   hash.update(std::as_bytes(std::span(&place.offset, 1)));
-  return {.id = place.offset, .bytes = plain_bytes, .suite = protocol::CipherSuite::kAes256Gcm, .key = hash.finish().bytes};
+  return {
+      .id = place.offset, .bytes = plain_bytes, .suite = protocol::CipherSuite::kAes256Gcm, .key = hash.finish().bytes};
 }
 
 }  // namespace
@@ -37,7 +38,8 @@ std::uint64_t extent_bytes(const protocol::ObjectInfo& object) {
   return kBlock + (object.sealed_bytes() + kBlock - 1) / kBlock * kBlock;
 }
 
-Block seal_header(const ExtentRecord& record, std::uint64_t period, const protocol::ObjectKey& period_key, ExtentPlace place) {
+Block seal_header(const ExtentRecord& record, std::uint64_t period, const protocol::ObjectKey& period_key,
+                  ExtentPlace place) {
   const std::string plain = encode_state(record);
   const std::uint32_t length = static_cast<std::uint32_t>(plain.size() + protocol::kTagBytes);
   Block block{};
@@ -55,12 +57,14 @@ std::optional<std::uint64_t> header_period(std::span<const std::byte, kBlock> bl
   return load<std::uint64_t>(block.subspan(8));
 }
 
-std::optional<ExtentRecord> open_header(std::span<const std::byte, kBlock> block, const protocol::ObjectKey& period_key, ExtentPlace place) {
+std::optional<ExtentRecord> open_header(std::span<const std::byte, kBlock> block, const protocol::ObjectKey& period_key,
+                                        ExtentPlace place) {
   const auto length = load<std::uint32_t>(block.subspan(16));
   if (!header_period(block) || length <= protocol::kTagBytes || length > kBlock - kSealedAt) return std::nullopt;
   std::string plain(length - protocol::kTagBytes, '\0');
   protocol::ChunkCipher cipher(header_object(plain.size(), period_key, place));
-  if (!cipher.open(0, block.subspan(kSealedAt, length), std::as_writable_bytes(std::span(plain))).ok()) return std::nullopt;
+  if (!cipher.open(0, block.subspan(kSealedAt, length), std::as_writable_bytes(std::span(plain))).ok())
+    return std::nullopt;
   return decode_state<ExtentRecord>(plain);
 }
 

@@ -13,7 +13,7 @@ using protocol::Refusal;
 constexpr Duration kFirstDeadline = std::chrono::minutes(15);  // nothing is known about the devices yet
 constexpr Duration kShortestDeadline = std::chrono::seconds(10);
 constexpr Duration kLongestDeadline = std::chrono::hours(24);
-constexpr int kDeadlineMargin = 4;  // times what the slowest recent device took
+constexpr int kDeadlineMargin = 4;                         // times what the slowest recent device took
 constexpr Duration kFirstPause = std::chrono::seconds(1);  // after an abandoned round; doubles with each in a row
 constexpr std::uint32_t kMostDoublings = 9;                // up to about eight minutes
 
@@ -23,12 +23,12 @@ constexpr std::uint32_t kMostDoublings = 9;                // up to about eight 
 Duration FedAvg::round_time() const {
   if (spec_.fedavg.deadline > Duration::zero()) return spec_.fedavg.deadline;
   if (state_.slowest == Duration::zero()) return kFirstDeadline;
-  return std::clamp(state_.slowest > kLongestDeadline ? kLongestDeadline : state_.slowest * kDeadlineMargin, kShortestDeadline,
-                    kLongestDeadline);
+  return std::clamp(state_.slowest > kLongestDeadline ? kLongestDeadline : state_.slowest * kDeadlineMargin,
+                    kShortestDeadline, kLongestDeadline);
 }
 
-// An assignment outlives its round's deadline: a little, so that the deadline speaks first; or by as many rounds as a late
-// update stays welcome.
+// An assignment outlives its round's deadline: a little, so that the deadline speaks first; or by as many rounds as a
+// late update stays welcome.
 Duration FedAvg::lease(Duration until_deadline) const {
   if (spec_.fedavg.late == LateRule::kRefuse) return until_deadline + std::chrono::seconds(1);
   return until_deadline + round_time() * spec_.fedavg.late_staleness;
@@ -148,7 +148,8 @@ Decisions FedAvg::abandon(const PolicyView& view) {
   const Duration pause = kFirstPause * (1 << std::min(state_.abandoned++, kMostDoublings));
   state_.not_before = saturating_add(view.now, pause);
   for (AssignmentId id : state_.outstanding) decisions.revoke.emplace_back(id, Refusal::kRoundAbandoned);
-  decisions.set.push_back({state_.round, state_.not_before});  // replaces the deadline; the machine then offers devices again
+  decisions.set.push_back(
+      {state_.round, state_.not_before});  // replaces the deadline; the machine then offers devices again
   decisions.abandoned = true;
   state_.open = false;
   state_.outstanding.clear();

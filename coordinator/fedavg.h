@@ -2,10 +2,11 @@
 //
 // McMahan et al. 2017; over-selection, reporting deadline and abandoned rounds as in Bonawitz et al. 2019.
 //   open  : enough devices are idle -> invite ceil((cohort - carried) * over_selection) of them
-//   close : cohort updates are in, or the deadline passed (or nobody is left to wait for) with at least min_fraction of it
-//   abandon: fewer; what did arrive is carried into the next round, since the model did not change
-// A device that fails is replaced by an idle one within the same deadline, at most cohort times a round. After an abandoned
-// round the next one waits, longer each time, so that a fleet that cannot do the work is not asked without pause.
+//   close : cohort updates are in, or the deadline passed (or nobody is left to wait for) with at least min_fraction of
+//   it abandon: fewer; what did arrive is carried into the next round, since the model did not change
+// A device that fails is replaced by an idle one within the same deadline, at most cohort times a round. After an
+// abandoned round the next one waits, longer each time, so that a fleet that cannot do the work is not asked without
+// pause.
 #pragma once
 
 #include <map>

@@ -20,9 +20,10 @@ Decisions FedBuff::on_idle(const PolicyView& view) {
   Decisions decisions;
   if (state_.training.size() >= spec_.fedbuff.concurrency || view.idle.empty()) return decisions;
   const std::size_t free = spec_.fedbuff.concurrency - state_.training.size();
-  const Duration lease = state_.slowest == Duration::zero()
-                             ? kFirstLease
-                             : std::clamp(std::min(state_.slowest, kLongestLease) * kLeaseMargin, kShortestLease, kLongestLease);
+  const Duration lease =
+      state_.slowest == Duration::zero()
+          ? kFirstLease
+          : std::clamp(std::min(state_.slowest, kLongestLease) * kLeaseMargin, kShortestLease, kLongestLease);
   Stream draw(spec_.seed, "slots", ++state_.draws);
   for (std::uint64_t i : draw.sample(view.idle.size(), std::min(free, view.idle.size())))
     decisions.assign.push_back({view.idle[i], 0, lease});

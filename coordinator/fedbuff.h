@@ -27,9 +27,9 @@ class FedBuff final : public Policy {
  private:
   struct State {
     std::set<AssignmentId> training;
-    std::vector<Entry> buffer;   // in order of arrival; longer than K only while a fold is on its way
+    std::vector<Entry> buffer;  // in order of arrival; longer than K only while a fold is on its way
     std::uint64_t draws = 0;
-    Duration slowest{};          // decaying maximum of what devices took
+    Duration slowest{};  // decaying maximum of what devices took
     template <class A>
     void fields(A& a) {
       a(training, buffer, draws, slowest);

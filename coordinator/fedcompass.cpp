@@ -10,10 +10,10 @@
 namespace shoal::coordinator {
 namespace {
 
-constexpr double kFastest = 1e-9;      // seconds a step: a measured speed is never 0, which stands for unknown
-constexpr double kDeathFactor = 2;     // times the latest arrival
-constexpr double kShortestLease = 10;  // seconds: a hiccup is no death
-constexpr double kFirstLease = 3600;   // seconds, for devices of unknown speed; nobody waits for them
+constexpr double kFastest = 1e-9;             // seconds a step: a measured speed is never 0, which stands for unknown
+constexpr double kDeathFactor = 2;            // times the latest arrival
+constexpr double kShortestLease = 10;         // seconds: a hiccup is no death
+constexpr double kFirstLease = 3600;          // seconds, for devices of unknown speed; nobody waits for them
 constexpr std::uint32_t kMostDoublings = 10;  // of that, after failures
 
 // Rounded up by a nanosecond, so that the device which sets a group's time makes it in that time.
@@ -33,7 +33,8 @@ void FedCompass::on_assigned(AssignmentId assignment, const Dispatch& dispatch, 
 
 Decisions FedCompass::on_update(const Entry& entry, const PolicyView& view) {
   Client& client = state_.clients.at(entry.device);
-  SHOAL_CHECK(client.place == Place::kTraining && client.assignment == entry.assignment, "an update of an unknown assignment");
+  SHOAL_CHECK(client.place == Place::kTraining && client.assignment == entry.assignment,
+              "an update of an unknown assignment");
   measure(client, entry);
   Decisions decisions;
   const auto found = state_.groups.find(client.group);
@@ -69,7 +70,8 @@ Decisions FedCompass::on_timer(std::uint64_t key, const PolicyView& view) {
 Decisions FedCompass::on_failure(AssignmentId assignment, DeviceId device, const PolicyView& view) {
   Decisions decisions;
   const auto found = state_.clients.find(device);
-  if (found == state_.clients.end() || found->second.place != Place::kTraining || found->second.assignment != assignment)
+  if (found == state_.clients.end() || found->second.place != Place::kTraining ||
+      found->second.assignment != assignment)
     return decisions;
   leave_group(device, decisions);
   Client& client = found->second;
@@ -142,17 +144,18 @@ void FedCompass::start_fold(const PolicyView& view, Decisions& decisions) {
   for (const Entry& entry : entries)
     factors.push_back(staleness_weight(view.version, entry.base, spec_.fedcompass.staleness_exponent));
   decisions.fold = weighted_mean(spec_, entries, factors, spec_.fedcompass.devices / spec_.fedcompass.alpha);
-  decisions.fold->outstanding = static_cast<std::uint32_t>(std::count_if(
-      state_.clients.begin(), state_.clients.end(), [](const auto& item) { return item.second.place == Place::kTraining; }));
+  decisions.fold->outstanding =
+      static_cast<std::uint32_t>(std::count_if(state_.clients.begin(), state_.clients.end(),
+                                               [](const auto& item) { return item.second.place == Place::kTraining; }));
 }
 
 // Idle devices take the places that are free: at the start all of them, later those of lost devices.
 void FedCompass::fill_places(const PolicyView& view, std::optional<DeviceId> except, Decisions& decisions) {
   const std::size_t wanted = spec_.fedcompass.devices;
   if (!state_.started && view.idle.size() < wanted) return;
-  const auto taken = static_cast<std::size_t>(std::count_if(state_.clients.begin(), state_.clients.end(), [](const auto& item) {
-    return item.second.place != Place::kFree;
-  }));
+  const auto taken =
+      static_cast<std::size_t>(std::count_if(state_.clients.begin(), state_.clients.end(),
+                                             [](const auto& item) { return item.second.place != Place::kFree; }));
   if (taken >= wanted) return;
   std::vector<std::pair<double, DeviceId>> candidates;  // by speed, the unknown ones last
   for (DeviceId device : view.idle) {
@@ -165,7 +168,8 @@ void FedCompass::fill_places(const PolicyView& view, std::optional<DeviceId> exc
   state_.started = true;
   std::vector<std::pair<double, DeviceId>> chosen;
   Stream draw(spec_.seed, "places", ++state_.draws);
-  for (std::uint64_t i : draw.sample(candidates.size(), std::min(wanted - taken, candidates.size()))) chosen.push_back(candidates[i]);
+  for (std::uint64_t i : draw.sample(candidates.size(), std::min(wanted - taken, candidates.size())))
+    chosen.push_back(candidates[i]);
   std::sort(chosen.begin(), chosen.end());
   for (const auto& [speed, device] : chosen) assign(device, view, decisions);
 }
@@ -224,7 +228,8 @@ Duration FedCompass::lease(const Client& client) const {
   if (client.speed > 0) return from_seconds(std::max(factor * client.speed, kShortestLease));
   double slowest = 0;
   for (const auto& [device, other] : state_.clients) slowest = std::max(slowest, other.speed);
-  return from_seconds(std::ldexp(std::max(factor * slowest, kFirstLease), static_cast<int>(std::min(client.failures, kMostDoublings))));
+  return from_seconds(
+      std::ldexp(std::max(factor * slowest, kFirstLease), static_cast<int>(std::min(client.failures, kMostDoublings))));
 }
 
 }  // namespace shoal::coordinator

@@ -1,13 +1,16 @@
 // Semi-asynchronous groups: devices get local steps such that a group of them arrives together.
 //
-// Li et al. 2024 (FedCompass). A device's speed (seconds a local step, transfer included) is estimated from what it returns.
+// Li et al. 2024 (FedCompass). A device's speed (seconds a local step, transfer included) is estimated from what it
+// returns.
 //   assign : join the open group in which the device can make the most steps by the time the group is expected, within
 //            [min_steps, max_steps]; else begin a group that meets another one's next return; else one with max_steps
 //   arrive : in time: the device waits, idle, until its group is folded; the last member closes the group
 //            late: kept in the general buffer, folded with the next group; the device gets new work at once
-//   close  : when all have arrived, or at the latest arrival time; general buffer and group are folded, then the members are
+//   close  : when all have arrived, or at the latest arrival time; general buffer and group are folded, then the
+//   members are
 //            assigned again from the new version, fastest first, and none of them into the group that closed
-// A device of unknown speed makes max_steps outside every group and is folded alone. x <- x + alpha/m sum s(staleness) delta.
+// A device of unknown speed makes max_steps outside every group and is folded alone. x <- x + alpha/m sum s(staleness)
+// delta.
 //
 // Folds take time: closed groups queue while one is on its way, their members stay idle. A device that does not return
 // loses its assignment after twice its latest time and leaves its group; its place is taken by an idle one.

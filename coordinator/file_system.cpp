@@ -94,7 +94,8 @@ class PosixFile final : public File {
   }
 
   void punch(std::uint64_t offset, std::uint64_t length) override {
-    ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset), static_cast<off_t>(length));
+    ::fallocate(fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, static_cast<off_t>(offset),
+                static_cast<off_t>(length));
   }
 
  private:
@@ -113,7 +114,9 @@ class PosixLock final : public FolderLock {
 
 class PosixFiles final : public FileSystem {
  public:
-  Result<std::unique_ptr<File>> create(const std::string& path) override { return open_with(path, O_CREAT | O_EXCL, "cannot create"); }
+  Result<std::unique_ptr<File>> create(const std::string& path) override {
+    return open_with(path, O_CREAT | O_EXCL, "cannot create");
+  }
   Result<std::unique_ptr<File>> open(const std::string& path) override { return open_with(path, 0, "cannot open"); }
 
   Status rename(const std::string& from, const std::string& to) override {
@@ -130,7 +133,9 @@ class PosixFiles final : public FileSystem {
     for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
       const std::string folder = path.substr(0, end);
       if (::mkdir(folder.c_str(), 0700) == 0) {
-        SHOAL_TRY(sync_folder(folder.find('/') == std::string::npos ? "." : folder.substr(0, std::max(folder.rfind('/'), std::size_t{1}))));
+        SHOAL_TRY(sync_folder(folder.find('/') == std::string::npos
+                                  ? "."
+                                  : folder.substr(0, std::max(folder.rfind('/'), std::size_t{1}))));
       } else if (errno != EEXIST) {
         return file_error("cannot make the folder", folder);
       }
@@ -171,8 +176,9 @@ class PosixFiles final : public FileSystem {
     if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
       if (errno != EWOULDBLOCK) return file_error("cannot lock", path);
       const bool known = ::pread(fd.get(), pid, sizeof pid - 1, 0) > 0;
-      return Error(ErrorCode::kUnavailable, "another process (" + (known ? "pid " + std::string(pid) : "of unknown pid") +
-                                                ") uses the folder " + folder + "; stop it first, or choose another folder");
+      return Error(ErrorCode::kUnavailable,
+                   "another process (" + (known ? "pid " + std::string(pid) : "of unknown pid") + ") uses the folder " +
+                       folder + "; stop it first, or choose another folder");
     }
     const char* end = std::to_chars(pid, pid + sizeof pid, ::getpid()).ptr;
     if (::ftruncate(fd.get(), 0) != 0 || ::pwrite(fd.get(), pid, static_cast<std::size_t>(end - pid), 0) < 0)

@@ -21,8 +21,8 @@ class File {
   // The number of bytes read: fewer than asked for only at the end of the file.
   virtual Result<std::size_t> read(std::uint64_t offset, std::span<std::byte> out) const = 0;
   virtual Result<std::uint64_t> size() const = 0;
-  // The contents are durable on return; the file's name is not, until sync_folder(). After an error nothing that was not
-  // synced before may be relied on, even when a later sync() succeeds: the kernel drops what it could not write.
+  // The contents are durable on return; the file's name is not, until sync_folder(). After an error nothing that was
+  // not synced before may be relied on, even when a later sync() succeeds: the kernel drops what it could not write.
   virtual Status sync() = 0;
   // Begins to write out whole pages of the range, without waiting. A hint.
   virtual void start_writeback(std::uint64_t offset, std::uint64_t length) = 0;

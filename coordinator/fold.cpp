@@ -61,7 +61,11 @@ class Pass {
  public:
   Pass(const action::Fold& fold, const FoldOptions& options, const UpdateSource& updates, const ModelReader& previous,
        ModelWriter& writer)
-      : fold_(fold), options_(options), updates_(updates), previous_(previous), writer_(writer),
+      : fold_(fold),
+        options_(options),
+        updates_(updates),
+        previous_(previous),
+        writer_(writer),
         arrays_(aggregation::state_arrays(options.optimizer.name)),
         header_bytes_(previous.bytes() - options.floats * sizeof(float)),
         columns_((options.floats + kColumnFloats - 1) / kColumnFloats) {}
@@ -86,14 +90,16 @@ class Pass {
       const Result<std::uint64_t> bytes = updates_.bytes(entry.assignment);
       if (!bytes.ok()) return name(entry.assignment, bytes.error());
       if (*bytes != options_.floats * sizeof(float))
-        return name(entry.assignment, Error(ErrorCode::kCorrupt, "its body holds " + std::to_string(*bytes) + " bytes for a model of " +
-                                                                     std::to_string(options_.floats) + " floats"));
+        return name(entry.assignment,
+                    Error(ErrorCode::kCorrupt, "its body holds " + std::to_string(*bytes) + " bytes for a model of " +
+                                                   std::to_string(options_.floats) + " floats"));
     }
     return {};
   }
 
   static Error name(AssignmentId assignment, Error error) {
-    return std::move(error).because_of_this("the update of assignment " + std::to_string(assignment.value) + " cannot be folded");
+    return std::move(error).because_of_this("the update of assignment " + std::to_string(assignment.value) +
+                                            " cannot be folded");
   }
 
   Status copy_header() {
@@ -162,7 +168,8 @@ class Pass {
   Status add_update(const action::Fold::Entry& entry, std::uint32_t chunk, Workspace& space) const {
     SHOAL_TRY_ASSIGN(const std::span<const std::byte> bytes, updates_.read(entry.assignment, chunk, space.chunk));
     const std::size_t floats = space.sum.size();
-    if (bytes.size() != floats * sizeof(float)) return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " is cut short");
+    if (bytes.size() != floats * sizeof(float))
+      return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " is cut short");
     for (std::size_t at = 0; at < floats; at += kTileFloats) {
       const std::span<float> tile = std::span(space.tile).first(std::min(kTileFloats, floats - at));
       compression::decode_f32(bytes.subspan(at * sizeof(float), tile.size_bytes()), tile);
@@ -210,16 +217,19 @@ Result<std::uint64_t> SealedUpdates::bytes(AssignmentId id) const {
   return object.bytes;
 }
 
-Result<std::span<const std::byte>> SealedUpdates::read(AssignmentId id, std::uint32_t chunk, ChunkScratch& scratch) const {
+Result<std::span<const std::byte>> SealedUpdates::read(AssignmentId id, std::uint32_t chunk,
+                                                       ChunkScratch& scratch) const {
   SHOAL_TRY_ASSIGN(const protocol::ObjectInfo object, bodies_.info(id));
   return open_chunk(bodies_, id, object, chunk, scratch);
 }
 
-Result<std::span<const std::byte>> open_chunk(const BodyStore& bodies, AssignmentId id, const protocol::ObjectInfo& object,
-                                              std::uint32_t chunk, ChunkScratch& scratch) {
+Result<std::span<const std::byte>> open_chunk(const BodyStore& bodies, AssignmentId id,
+                                              const protocol::ObjectInfo& object, std::uint32_t chunk,
+                                              ChunkScratch& scratch) {
   SHOAL_TRY(bodies.read(id, chunk, scratch.sealed));
   if (chunk >= object.chunks() || scratch.sealed.size() != object.sealed_bytes(chunk))
-    return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " of body " + std::to_string(id.value) + " is not whole");
+    return Error(ErrorCode::kCorrupt,
+                 "chunk " + std::to_string(chunk) + " of body " + std::to_string(id.value) + " is not whole");
   scratch.plain.resize(scratch.sealed.size() - protocol::kTagBytes);
   protocol::ChunkCipher cipher(object);
   SHOAL_TRY(cipher.open(chunk, scratch.sealed, scratch.plain));
@@ -228,13 +238,15 @@ Result<std::span<const std::byte>> open_chunk(const BodyStore& bodies, Assignmen
 
 Result<FoldResult> fold_updates(const action::Fold& fold, const FoldOptions& options, const UpdateSource& updates,
                                 const ModelReader& previous, std::unique_ptr<ModelWriter> writer) {
-  const std::string what = "version " + std::to_string(fold.version) + " of job " + std::to_string(fold.job.value) + " was not made";
+  const std::string what =
+      "version " + std::to_string(fold.version) + " of job " + std::to_string(fold.job.value) + " was not made";
   if (previous.bytes() < options.floats * sizeof(float))
     return Error(ErrorCode::kCorrupt, "the previous model's file is shorter than its tensors").because_of_this(what);
   Result<double> squares = Pass(fold, options, updates, previous, *writer).run();
   if (!squares.ok()) return std::move(squares).error().because_of_this(what);
   if (!std::isfinite(*squares))
-    return Error(ErrorCode::kFailed, "its values are not finite; lower the server's learning rate or the update bound").because_of_this(what);
+    return Error(ErrorCode::kFailed, "its values are not finite; lower the server's learning rate or the update bound")
+        .because_of_this(what);
   Result<ModelRef> model = std::move(*writer).finish();
   if (!model.ok()) return std::move(model).error().because_of_this(what);
   return FoldResult{std::move(*model), std::sqrt(*squares)};

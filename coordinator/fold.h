@@ -1,7 +1,7 @@
 // The fold: one tile-wise pass that reads every update once and makes the next model.
 //
-// The model is cut in columns of protocol::kChunkBytes (64 Ki floats). A worker takes a column, adds each update's chunk
-// exactly, applies the server optimizer and hands the result on in order. Memory: workers x a column's sums and
+// The model is cut in columns of protocol::kChunkBytes (64 Ki floats). A worker takes a column, adds each update's
+// chunk exactly, applies the server optimizer and hands the result on in order. Memory: workers x a column's sums and
 // scratch, about 2 MiB each, whatever the model and however many updates. The bits do not depend on the workers.
 #pragma once
 
@@ -30,12 +30,14 @@ class UpdateSource {
   // Plaintext bytes of the whole body.
   virtual Result<std::uint64_t> bytes(AssignmentId id) const = 0;
   // The chunk's plaintext, valid until the scratch is used again and while the body is held.
-  virtual Result<std::span<const std::byte>> read(AssignmentId id, std::uint32_t chunk, ChunkScratch& scratch) const = 0;
+  virtual Result<std::span<const std::byte>> read(AssignmentId id, std::uint32_t chunk,
+                                                  ChunkScratch& scratch) const = 0;
 };
 
 // Reads one sealed chunk of a body and opens it. kCorrupt when it is cut short or does not open.
-Result<std::span<const std::byte>> open_chunk(const BodyStore& bodies, AssignmentId id, const protocol::ObjectInfo& object,
-                                              std::uint32_t chunk, ChunkScratch& scratch);
+Result<std::span<const std::byte>> open_chunk(const BodyStore& bodies, AssignmentId id,
+                                              const protocol::ObjectInfo& object, std::uint32_t chunk,
+                                              ChunkScratch& scratch);
 
 // The bodies of a store, opened with the keys they came with.
 class SealedUpdates final : public UpdateSource {
@@ -61,9 +63,10 @@ struct FoldResult {
   double norm = 0;  // L2 norm of the model's change, summed in a fixed order
 };
 
-// Makes fold.version from `previous`, whose safetensors header is taken over as it is. `writer` was created for the version,
-// with aggregation::state_arrays() arrays; version 0 needs no optimizer state, it begins with initial_state().
-// Errors name the assignment whose body is missing, of another size, or does not open. Blocks; runs on options.workers threads.
+// Makes fold.version from `previous`, whose safetensors header is taken over as it is. `writer` was created for the
+// version, with aggregation::state_arrays() arrays; version 0 needs no optimizer state, it begins with initial_state().
+// Errors name the assignment whose body is missing, of another size, or does not open. Blocks; runs on options.workers
+// threads.
 Result<FoldResult> fold_updates(const action::Fold& fold, const FoldOptions& options, const UpdateSource& updates,
                                 const ModelReader& previous, std::unique_ptr<ModelWriter> writer);
 

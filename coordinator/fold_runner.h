@@ -26,8 +26,8 @@ struct FoldDone {
   Result<FoldResult> result;
 };
 
-// Orders are worked off one after the other; each uses options.workers threads. Ends its thread when destroyed, after the
-// fold it is at.
+// Orders are worked off one after the other; each uses options.workers threads. Ends its thread when destroyed, after
+// the fold it is at.
 class FoldRunner {
  public:
   // The stores outlive the runner. `wake` is called from the runner's thread after each fold.

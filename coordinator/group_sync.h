@@ -11,8 +11,8 @@ namespace shoal::coordinator {
 
 class GroupSync {
  public:
-  // Returns the status of a sync that began after the call did. `sync` runs on one caller's thread, one at a time; whoever comes
-  // while it runs waits for it to end, and then for one more that serves everybody who waited.
+  // Returns the status of a sync that began after the call did. `sync` runs on one caller's thread, one at a time;
+  // whoever comes while it runs waits for it to end, and then for one more that serves everybody who waited.
   template <class Sync>
   Status run(Sync sync) {
     std::unique_lock lock(mutex_);

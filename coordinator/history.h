@@ -16,11 +16,11 @@
 namespace shoal::coordinator {
 
 struct HistoryRow {
-  Version version = 0;     // that the round made
-  double seconds = 0;      // machine time of its commit
+  Version version = 0;  // that the round made
+  double seconds = 0;   // machine time of its commit
   std::uint32_t received = 0, refused = 0, failed = 0;
-  double train_loss = 0;   // of the folded updates, weighted by samples
-  double staleness = 0;    // mean, in versions
+  double train_loss = 0;                       // of the folded updates, weighted by samples
+  double staleness = 0;                        // mean, in versions
   std::uint64_t bytes_up = 0, bytes_down = 0;  // of both planes, since the job's first row
   std::optional<double> accuracy, loss;        // on devices' test splits
   std::uint32_t evaluated = 0;                 // devices

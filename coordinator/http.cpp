@@ -30,7 +30,8 @@ Result<std::unique_ptr<HttpServer>> HttpServer::listen(const std::string& addres
   server.Get("/metrics", [&metrics](const httplib::Request&, httplib::Response& response) {
     response.set_content(metrics.render(), "text/plain; version=0.0.4");
   });
-  server.Get("/healthz", [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });
+  server.Get("/healthz",
+             [](const httplib::Request&, httplib::Response& response) { response.set_content("ok\n", "text/plain"); });
   server.Get("/readyz", [ready = std::move(ready)](const httplib::Request&, httplib::Response& response) {
     const bool yes = ready();
     response.status = yes ? 200 : 503;

@@ -13,8 +13,8 @@ namespace shoal::coordinator {
 // Serves on threads of its own until destroyed.
 class HttpServer {
  public:
-  // `address` is HOST:PORT. `ready` is asked on server threads: may devices and users be sent here now? `metrics` outlives
-  // the server. kUnavailable when the address cannot be bound.
+  // `address` is HOST:PORT. `ready` is asked on server threads: may devices and users be sent here now? `metrics`
+  // outlives the server. kUnavailable when the address cannot be bound.
   static Result<std::unique_ptr<HttpServer>> listen(const std::string& address, const Metrics& metrics,
                                                     std::function<bool()> ready);
   ~HttpServer();

@@ -1,7 +1,7 @@
 // An update on its way in: every chunk is opened, judged, hashed and stored as it arrives; at the end it is synced.
 //
-// What comes out is well-formed: the size, the tags, the digest, finiteness and the bound are checked before the machine
-// hears of it. Chunks that an earlier run of the coordinator stored are read back and judged like new ones.
+// What comes out is well-formed: the size, the tags, the digest, finiteness and the bound are checked before the
+// machine hears of it. Chunks that an earlier run of the coordinator stored are read back and judged like new ones.
 #pragma once
 
 #include <condition_variable>

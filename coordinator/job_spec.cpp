@@ -25,18 +25,22 @@ Status check(const JobSpec& spec) {
   const auto invalid = [](std::string why) { return Error(ErrorCode::kInvalid, std::move(why)); };
   if (spec.name.empty() || spec.name.size() > 64) return invalid("name must have 1 to 64 characters");
   for (unsigned char c : spec.name)
-    if (c < 0x21 || c > 0x7e || c == '/') return invalid("name may only hold printable characters without spaces and slashes");
+    if (c < 0x21 || c > 0x7e || c == '/')
+      return invalid("name may only hold printable characters without spaces and slashes");
   if (spec.policy == PolicyKind::kFedCompass && spec.fedcompass.min_steps > spec.fedcompass.max_steps)
     return invalid("fedcompass.min_steps is larger than fedcompass.max_steps");
-  if (spec.policy == PolicyKind::kFedCompass && spec.fedcompass.alpha <= 0) return invalid("fedcompass.alpha must be above 0");
-  if (spec.policy == PolicyKind::kFedBuff && spec.fedbuff.concurrency < 1) return invalid("fedbuff.concurrency must be at least 1");
+  if (spec.policy == PolicyKind::kFedCompass && spec.fedcompass.alpha <= 0)
+    return invalid("fedcompass.alpha must be above 0");
+  if (spec.policy == PolicyKind::kFedBuff && spec.fedbuff.concurrency < 1)
+    return invalid("fedbuff.concurrency must be at least 1");
   if (spec.policy == PolicyKind::kFedAvg && spec.fedavg.deadline < Duration::zero())
     return invalid("fedavg.deadline is negative");
   if (spec.optimizer.learning_rate <= 0) return invalid("optimizer.learning_rate must be above 0");
   SHOAL_TRY(protocol::check(spec.training));
   if (spec.training.plan != "full")
     return invalid("training.plan \"" + spec.training.plan + "\" is unknown; use \"full\"");
-  if (spec.evaluation.every > 0 && spec.evaluation.lease <= Duration::zero()) return invalid("evaluation.lease must be above 0");
+  if (spec.evaluation.every > 0 && spec.evaluation.lease <= Duration::zero())
+    return invalid("evaluation.lease must be above 0");
   auto scale = aggregation::SumScale::make(max_weight(spec), spec.limits.update_bound, max_updates(spec));
   if (!scale.ok()) return std::move(scale).error().because_of_this("the limits leave no room for exact sums");
   return {};

@@ -42,7 +42,8 @@ struct FedAvgOptions {
     v("cohort", cohort, between(1u, 100000u), "Updates that close a round");
     v("over_selection", over_selection, between(1.0, 10.0), "Devices invited for each update wanted");
     v("min_devices", min_devices, any, "Available devices that a round waits for; 0: as many as it invites");
-    v("min_fraction", min_fraction, between(0.0, 1.0), "Share of the cohort below which the deadline abandons the round");
+    v("min_fraction", min_fraction, between(0.0, 1.0),
+      "Share of the cohort below which the deadline abandons the round");
     v("deadline", deadline, any, "Longest round; 0s derives it from earlier rounds");
     v("late", late, any, "Updates that arrive after their round closed: refuse or keep");
     v("late_staleness", late_staleness, between(1u, 1000u), "Versions after which a kept late update is refused");
@@ -75,20 +76,21 @@ struct FedBuffOptions {
 
 // Computing-power-aware semi-asynchronous groups (Li et al. 2023, "FedCompass").
 struct FedCompassOptions {
-  std::uint32_t devices = 5;       // m: devices that take part; the job starts when that many are ready
-  std::uint32_t min_steps = 20;    // Qmin
-  std::uint32_t max_steps = 100;   // Qmax
-  double latest_factor = 1.2;      // lambda: a group closes at the latest at lambda times its expected duration
-  double speed_momentum = 0.9;     // mu of the speed estimate: S <- (1 - mu) S + mu s
-  double alpha = 0.9;              // server mixing
-  double staleness_exponent = 0.5; // weight (1 + staleness)^-a
+  std::uint32_t devices = 5;        // m: devices that take part; the job starts when that many are ready
+  std::uint32_t min_steps = 20;     // Qmin
+  std::uint32_t max_steps = 100;    // Qmax
+  double latest_factor = 1.2;       // lambda: a group closes at the latest at lambda times its expected duration
+  double speed_momentum = 0.9;      // mu of the speed estimate: S <- (1 - mu) S + mu s
+  double alpha = 0.9;               // server mixing
+  double staleness_exponent = 0.5;  // weight (1 + staleness)^-a
 
   template <class Visitor>
   void visit(Visitor& v) {
     v("devices", devices, between(1u, 100000u), "Devices that take part (m); the job starts when they are ready");
     v("min_steps", min_steps, between(1u, 1000000u), "Fewest local steps of an assignment");
     v("max_steps", max_steps, between(1u, 1000000u), "Most local steps of an assignment");
-    v("latest_factor", latest_factor, between(1.0, 100.0), "A group closes at the latest at this multiple of its expected time");
+    v("latest_factor", latest_factor, between(1.0, 100.0),
+      "A group closes at the latest at this multiple of its expected time");
     v("speed_momentum", speed_momentum, between(0.0, 1.0), "Weight of the newest measurement in the speed estimate");
     v("alpha", alpha, between(0.0, 10.0), "Server mixing weight");
     v("staleness_exponent", staleness_exponent, between(0.0, 10.0), "a in the weight (1 + staleness)^-a");
@@ -100,8 +102,8 @@ struct FedCompassOptions {
 };
 
 struct EvaluationOptions {
-  std::uint32_t every = 0;      // versions between evaluations; 0 = never
-  std::uint32_t devices = 10;   // sampled for one evaluation
+  std::uint32_t every = 0;     // versions between evaluations; 0 = never
+  std::uint32_t devices = 10;  // sampled for one evaluation
   Duration lease = std::chrono::minutes(5);
 
   template <class Visitor>
@@ -118,13 +120,15 @@ struct EvaluationOptions {
 
 // Announced in the assignment and checked at admission; they fix the scale of the exact sums.
 struct LimitOptions {
-  double update_bound = 16;           // largest |coordinate| of an update
-  std::uint64_t max_samples = 100000; // largest believed sample count of a device
+  double update_bound = 16;            // largest |coordinate| of an update
+  std::uint64_t max_samples = 100000;  // largest believed sample count of a device
 
   template <class Visitor>
   void visit(Visitor& v) {
-    v("update_bound", update_bound, between(1e-6, 1e6), "Largest absolute value of an update's coordinate that is admitted");
-    v("max_samples", max_samples, between(std::uint64_t{1}, std::uint64_t{1} << 30), "Largest sample count of a device that is admitted");
+    v("update_bound", update_bound, between(1e-6, 1e6),
+      "Largest absolute value of an update's coordinate that is admitted");
+    v("max_samples", max_samples, between(std::uint64_t{1}, std::uint64_t{1} << 30),
+      "Largest sample count of a device that is admitted");
   }
   template <class Archive>
   void fields(Archive& a) {
@@ -137,7 +141,7 @@ struct JobSpec {
   std::uint64_t seed = 1;
   std::uint64_t rounds = 10;  // the job completes when its model has this version
   PolicyKind policy = PolicyKind::kFedAvg;
-  bool weigh_steps = false;   // FedNova (Wang et al. 2020): undo the bias towards devices that make more local steps
+  bool weigh_steps = false;  // FedNova (Wang et al. 2020): undo the bias towards devices that make more local steps
   FedAvgOptions fedavg;
   FedBuffOptions fedbuff;
   FedCompassOptions fedcompass;
@@ -152,7 +156,8 @@ struct JobSpec {
   void visit(Visitor& v) {
     v("name", name, any, "Name of the job, shown in lists");
     v("seed", seed, any, "Every random choice of the job follows from it");
-    v("rounds", rounds, between(std::uint64_t{1}, std::uint64_t{1} << 32), "Model versions after which the job is complete");
+    v("rounds", rounds, between(std::uint64_t{1}, std::uint64_t{1} << 32),
+      "Model versions after which the job is complete");
     v("policy", policy, any, "When updates are folded: fedavg, fedbuff or fedcompass");
     v("weigh_steps", weigh_steps, any, "FedNova: normalise updates by their local steps");
     v("keep_versions", keep_versions, between(1u, 100000u), "Newest model versions that are kept");

@@ -34,9 +34,10 @@ Result<Machine> Machine::load(std::string_view bytes) {
   std::uint32_t format = 0;
   decoder(format);
   if (decoder.ok() && format != kStateFormat)
-    return Error(ErrorCode::kInvalid, "the coordinator's state has format " + std::to_string(format) + ", and this build reads " +
-                                          std::to_string(kStateFormat) +
-                                          "; run the build that wrote it, or forget its jobs with --discard-open-rounds");
+    return Error(ErrorCode::kInvalid,
+                 "the coordinator's state has format " + std::to_string(format) + ", and this build reads " +
+                     std::to_string(kStateFormat) +
+                     "; run the build that wrote it, or forget its jobs with --discard-open-rounds");
   decoder(s);
   if (!decoder.at_end())
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
@@ -122,8 +123,8 @@ bool Machine::needs_body(AssignmentId id) const {
 
 bool Machine::quiet() const {
   return state_->assignments.empty() && std::all_of(state_->jobs.begin(), state_->jobs.end(), [](const auto& job) {
-    return !job.second.fold && job.second.pending.empty();
-  });
+           return !job.second.fold && job.second.pending.empty();
+         });
 }
 
 bool Machine::storage_full() const { return state_->storage_full; }
@@ -156,7 +157,8 @@ Refusal admission(const Machine::State& state, const DeviceState& device, Assign
   // More steps than were asked for would buy weight where steps count (FedNova).
   const protocol::TrainingSpec& training = open.assignment.training;
   const std::uint64_t batches = (facts.samples + training.batch_size - 1) / training.batch_size;
-  if (facts.steps > (open.assignment.steps > 0 ? open.assignment.steps : training.epochs * batches)) return Refusal::kMalformed;
+  if (facts.steps > (open.assignment.steps > 0 ? open.assignment.steps : training.epochs * batches))
+    return Refusal::kMalformed;
   return Refusal::kNone;
 }
 

@@ -1,7 +1,7 @@
 // The round machine: jobs, devices, assignments and receipts as one pure state, `step(event, now) -> actions`.
 //
-// No sockets, threads, clock, disk or tensor bytes. The service drives it with wall time and a journal, the simulator with
-// virtual time; both run this object. Not thread-safe: one owner thread.
+// No sockets, threads, clock, disk or tensor bytes. The service drives it with wall time and a journal, the simulator
+// with virtual time; both run this object. Not thread-safe: one owner thread.
 #pragma once
 
 #include <map>
@@ -51,7 +51,8 @@ class Machine {
   std::vector<action::Fold> open_folds() const;
 
   // Queries for the shell. Const, cheap.
-  std::optional<protocol::Assignment> assignment_of(DeviceId device, Time now) const;  // open work; lease = what is left
+  std::optional<protocol::Assignment> assignment_of(DeviceId device,
+                                                    Time now) const;  // open work; lease = what is left
   std::vector<JobSummary> jobs() const;
   std::optional<JobSummary> job(JobId id) const;
   std::size_t online_devices() const;
@@ -61,8 +62,8 @@ class Machine {
   bool storage_full() const;
   // No assignment is open, no update waits and no fold is under way.
   bool quiet() const;
-  // Would this upload be admitted now? kNone, or the refusal that UpdateReceived would get. For a repeated digest of the
-  // last receipt: kNone and `already` is set.
+  // Would this upload be admitted now? kNone, or the refusal that UpdateReceived would get. For a repeated digest of
+  // the last receipt: kNone and `already` is set.
   protocol::Refusal admissible(DeviceId device, AssignmentId assignment, const protocol::UpdateFacts& facts,
                                bool* already) const;
   // Every invariant that must hold between steps; empty when all do. For tests and debug builds.

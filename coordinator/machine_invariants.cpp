@@ -11,7 +11,8 @@ using Problems = std::vector<std::string>;
 void check_devices(const Machine::State& s, Problems& problems) {
   for (const auto& [id, device] : s.devices) {
     const bool listed = s.idle.contains(id);
-    if (listed != device.idle()) problems.push_back("device " + std::to_string(id.value) + " is wrongly listed as idle or not");
+    if (listed != device.idle())
+      problems.push_back("device " + std::to_string(id.value) + " is wrongly listed as idle or not");
     if (device.working && !s.assignments.contains(device.working))
       problems.push_back("device " + std::to_string(id.value) + " works on an assignment that is not open");
   }
@@ -23,8 +24,10 @@ void check_assignments(const Machine::State& s, Problems& problems) {
     const auto device = s.devices.find(open.device);
     if (device == s.devices.end() || device->second.working != id) problems.push_back(name + " is nobody's work");
     const auto job = s.jobs.find(open.assignment.job);
-    if (job == s.jobs.end() || !job->second.running()) problems.push_back(name + " belongs to no running job");
-    else if (!job->second.versions.contains(open.assignment.version)) problems.push_back(name + " needs a dropped version");
+    if (job == s.jobs.end() || !job->second.running())
+      problems.push_back(name + " belongs to no running job");
+    else if (!job->second.versions.contains(open.assignment.version))
+      problems.push_back(name + " needs a dropped version");
     if (!s.timers.contains({open.expires, Machine::State::TimerKind::kLease, open.assignment.job, id.value}))
       problems.push_back(name + " has no lease timer");
     if (id.value >= s.next_assignment) problems.push_back(name + " was never given out");

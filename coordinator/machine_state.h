@@ -21,7 +21,10 @@ struct LastAnswer {
   AssignmentId assignment;
   Digest digest;  // of the update, zero when none came
   protocol::Refusal refusal = protocol::Refusal::kNone;
-  template <class A> void fields(A& a) { a(assignment, digest, refusal); }
+  template <class A>
+  void fields(A& a) {
+    a(assignment, digest, refusal);
+  }
 };
 
 struct DeviceState {
@@ -30,7 +33,10 @@ struct DeviceState {
   protocol::DeviceFacts facts;
   AssignmentId working;  // its open assignment; a device has at most one
   LastAnswer last;
-  template <class A> void fields(A& a) { a(online, revoked, facts, working, last); }
+  template <class A>
+  void fields(A& a) {
+    a(online, revoked, facts, working, last);
+  }
 
   bool idle() const { return online && !revoked && !working; }
 };
@@ -39,26 +45,35 @@ struct OpenAssignment {
   DeviceId device;
   protocol::Assignment assignment;
   Time made{}, expires{};
-  template <class A> void fields(A& a) { a(device, assignment, made, expires); }
+  template <class A>
+  void fields(A& a) {
+    a(device, assignment, made, expires);
+  }
 };
 
 // The one evaluation a job may have under way.
 struct EvaluationState {
   Version version = 0;
-  std::uint32_t wanted = 0;             // devices still to be asked
-  Time give_up{};                       // with those that answered until then
+  std::uint32_t wanted = 0;  // devices still to be asked
+  Time give_up{};            // with those that answered until then
   std::set<DeviceId> asked;
   std::set<AssignmentId> outstanding;
   std::uint32_t answered = 0;
   protocol::EvaluationFacts facts;
-  template <class A> void fields(A& a) { a(version, wanted, give_up, asked, outstanding, answered, facts); }
+  template <class A>
+  void fields(A& a) {
+    a(version, wanted, give_up, asked, outstanding, answered, facts);
+  }
 };
 
 // What happened since the last fold, for the log.
 struct RoundTally {
   std::uint32_t failed = 0;
   std::map<protocol::Refusal, std::uint32_t> refused;
-  template <class A> void fields(A& a) { a(failed, refused); }
+  template <class A>
+  void fields(A& a) {
+    a(failed, refused);
+  }
 };
 
 struct JobState {

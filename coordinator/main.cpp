@@ -53,8 +53,9 @@ void raise_descriptor_limit() {
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
-// Chunks and tiles go back to the kernel when they are freed, so that the peak of the first rounds is the peak for good: glibc
-// otherwise raises its threshold to the largest block it has seen, and keeps what several threads freed in as many arenas.
+// Chunks and tiles go back to the kernel when they are freed, so that the peak of the first rounds is the peak for
+// good: glibc otherwise raises its threshold to the largest block it has seen, and keeps what several threads freed in
+// as many arenas.
 void keep_memory_steady() {
   ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
   ::mallopt(M_ARENA_MAX, 2);
@@ -137,13 +138,14 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
     return error ? std::uint64_t{0} : static_cast<std::uint64_t>(space.available);
   };
   SHOAL_TRY_ASSIGN(const auto service,
-                   Service::start(options, {*store.journal, *store.bodies, *store.models, *registry, *control, *bulk, clock,
-                                            unix_seconds, free_bytes, history, metrics, log}));
-  Admin admin(*service, {parse_spec, [](const JobSpec& spec) { return cli::print(spec); },
-                         keys.public_key, kVersion, kGitHash, *store.models});
+                   Service::start(options, {*store.journal, *store.bodies, *store.models, *registry, *control, *bulk,
+                                            clock, unix_seconds, free_bytes, history, metrics, log}));
+  Admin admin(*service, {parse_spec, [](const JobSpec& spec) { return cli::print(spec); }, keys.public_key, kVersion,
+                         kGitHash, *store.models});
   const std::string socket = options.admin.empty() ? options.data + "/admin/socket" : options.admin;
-  SHOAL_TRY_ASSIGN(auto admin_socket, AdminSocket::listen(
-                                          socket, [&admin](const std::string& request) { return admin.answer(request); }, log));
+  SHOAL_TRY_ASSIGN(auto admin_socket,
+                   AdminSocket::listen(
+                       socket, [&admin](const std::string& request) { return admin.answer(request); }, log));
   std::unique_ptr<HttpServer> http;
   if (!options.http.empty()) {
     SHOAL_TRY_ASSIGN(http, HttpServer::listen(options.http, metrics, [&service] { return service->ready(); }));
@@ -166,8 +168,9 @@ Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
 
 int main(int argc, char** argv) {
   CLI::App app("The coordinator of Shoal: runs federated jobs over enrolled devices as a service.");
-  app.footer("Example:\n  shoal-coordinator --config coordinator.toml --set data=/var/lib/shoal\n\n"
-             "Exit codes: 0 ok, 1 failed, 2 configuration, 3 cannot connect or not allowed, 70 a bug.");
+  app.footer(
+      "Example:\n  shoal-coordinator --config coordinator.toml --set data=/var/lib/shoal\n\n"
+      "Exit codes: 0 ok, 1 failed, 2 configuration, 3 cannot connect or not allowed, 70 a bug.");
   std::string config;
   std::vector<std::string> settings;
   bool print_config = false, discard = false, verbose = false;

@@ -54,7 +54,8 @@ Status MemoryJournal::commit(const Commit& commit) {
     std::erase_if(state_.records, [&](const JournalRecord& r) { return r.sequence <= commit.sequence; });
     state_.models.insert(state_.models.end(), commit.added.begin(), commit.added.end());
     std::erase_if(state_.models, [&](const ModelRef& model) {
-      return std::find(commit.dropped.begin(), commit.dropped.end(), std::pair(model.job, model.version)) != commit.dropped.end();
+      return std::find(commit.dropped.begin(), commit.dropped.end(), std::pair(model.job, model.version)) !=
+             commit.dropped.end();
     });
     return {};
   });
@@ -79,7 +80,8 @@ Result<std::optional<std::string>> MemoryJournal::get(std::string_view table, st
 
 Result<std::vector<std::pair<std::string, std::string>>> MemoryJournal::scan(std::string_view table) {
   std::vector<std::pair<std::string, std::string>> found;
-  for (auto row = rows_.lower_bound(std::pair{std::string(table), std::string()}); row != rows_.end() && row->first.first == table; ++row)
+  for (auto row = rows_.lower_bound(std::pair{std::string(table), std::string()});
+       row != rows_.end() && row->first.first == table; ++row)
     found.emplace_back(row->first.second, row->second);
   return found;
 }
@@ -96,7 +98,8 @@ Result<std::uint32_t> MemoryBodies::open(AssignmentId id, const protocol::Object
       return {};
     }
     if (found != bodies_.end() && found->second->complete() && found->second->synced == found->second->chunks)
-      return Error(ErrorCode::kInvalid, "assignment " + std::to_string(id.value) + " has another complete body already");
+      return Error(ErrorCode::kInvalid,
+                   "assignment " + std::to_string(id.value) + " has another complete body already");
     auto body = std::make_shared<Body>();
     body->object = object;
     body->sealed.resize(object.sealed_bytes());
@@ -113,8 +116,8 @@ Status MemoryBodies::write(AssignmentId id, std::uint32_t chunk, std::span<const
     if (found == bodies_.end()) return not_held(id);
     Body& body = *found->second;
     if (chunk != body.chunks || body.complete() || sealed.size() != body.object.sealed_bytes(chunk))
-      return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of assignment " + std::to_string(id.value) +
-                                            " is out of order or has a wrong size");
+      return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of assignment " +
+                                            std::to_string(id.value) + " is out of order or has a wrong size");
     std::copy(sealed.begin(), sealed.end(), body.sealed.begin() + static_cast<std::ptrdiff_t>(chunk * kSealedChunk));
     ++body.chunks;
     return {};
@@ -157,7 +160,8 @@ Status MemoryBodies::read(AssignmentId id, std::uint32_t chunk, std::vector<std:
   if (found == bodies_.end()) return not_held(id);
   const Body& body = *found->second;
   if (body.unsealed || chunk >= body.chunks)
-    return Error(ErrorCode::kNotFound, "sealed chunk " + std::to_string(chunk) + " of assignment " + std::to_string(id.value) + " is not held");
+    return Error(ErrorCode::kNotFound, "sealed chunk " + std::to_string(chunk) + " of assignment " +
+                                           std::to_string(id.value) + " is not held");
   const std::span<const std::byte> bytes = chunk_of(body.sealed, kSealedChunk, chunk);
   out.assign(bytes.begin(), bytes.end());
   return {};
@@ -195,7 +199,8 @@ Result<std::uint64_t> MemoryBodies::bytes(AssignmentId id) const {
   return body->object.bytes;
 }
 
-Result<std::span<const std::byte>> MemoryBodies::read(AssignmentId id, std::uint32_t chunk, ChunkScratch& scratch) const {
+Result<std::span<const std::byte>> MemoryBodies::read(AssignmentId id, std::uint32_t chunk,
+                                                      ChunkScratch& scratch) const {
   SHOAL_TRY_ASSIGN(const auto body, find(id));
   if (!body->unsealed) return open_chunk(*this, id, body->object, chunk, scratch);
   return chunk_of(std::as_bytes(std::span(body->deltas)), protocol::kChunkBytes, chunk);
@@ -297,7 +302,8 @@ Result<std::shared_ptr<const MemoryModel>> MemoryModels::find(const ModelRef& re
   const std::lock_guard lock(mutex_);
   const auto found = models_.find(ref.object.id);
   if (found == models_.end())
-    return Error(ErrorCode::kNotFound, "version " + std::to_string(ref.version) + " of job " + std::to_string(ref.job.value) + " is not stored");
+    return Error(ErrorCode::kNotFound, "version " + std::to_string(ref.version) + " of job " +
+                                           std::to_string(ref.job.value) + " is not stored");
   return found->second;
 }
 

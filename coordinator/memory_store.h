@@ -1,6 +1,7 @@
 // The three stores in memory: for the simulator and for tests, which may crash them.
 //
-// They keep the promises of store.h, apart from outliving the process: what was not synced is kept apart, and crash() loses it.
+// They keep the promises of store.h, apart from outliving the process: what was not synced is kept apart, and crash()
+// loses it.
 #pragma once
 
 #include <cstddef>
@@ -19,11 +20,21 @@ namespace shoal::coordinator {
 
 // The operations that touch the disk in a real store.
 enum class StoreOperation : std::uint8_t {
-  kAppend, kCommit, kPut, kBodyOpen, kBodyWrite, kBodySync, kBodyRelease, kModelWrite, kModelFinish, kModelDelete
+  kAppend,
+  kCommit,
+  kPut,
+  kBodyOpen,
+  kBodyWrite,
+  kBodySync,
+  kBodyRelease,
+  kModelWrite,
+  kModelFinish,
+  kModelDelete
 };
 
-// Asked around every operation. `before` returning an error: it does not happen. `after` returning an error: it has happened,
-// but the caller is not told so, as in a crash between the disk and the answer. Called on the operation's thread.
+// Asked around every operation. `before` returning an error: it does not happen. `after` returning an error: it has
+// happened, but the caller is not told so, as in a crash between the disk and the answer. Called on the operation's
+// thread.
 struct StoreFaults {
   std::function<Status(StoreOperation)> before, after;
 };
@@ -76,8 +87,8 @@ class MemoryBodies final : public BodyStore, public UpdateSource {
     std::vector<std::byte> sealed;  // room for all chunks
     std::vector<float> deltas;      // instead of it, after put()
     bool unsealed = false;
-    std::uint32_t chunks = 0;       // leading ones that are held
-    std::uint32_t synced = 0;       // that a crash leaves
+    std::uint32_t chunks = 0;  // leading ones that are held
+    std::uint32_t synced = 0;  // that a crash leaves
 
     bool complete() const { return chunks == object.chunks(); }
   };

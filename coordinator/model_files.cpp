@@ -63,27 +63,35 @@ class AppendedFile {
 
 class Reader final : public ModelReader {
  public:
-  Reader(ModelRef ref, std::unique_ptr<File> model, std::unique_ptr<File> sealed, std::vector<std::unique_ptr<File>> state)
+  Reader(ModelRef ref, std::unique_ptr<File> model, std::unique_ptr<File> sealed,
+         std::vector<std::unique_ptr<File>> state)
       : ref_(std::move(ref)), model_(std::move(model)), sealed_(std::move(sealed)), state_(std::move(state)) {}
 
   std::uint64_t bytes() const override { return ref_.bytes; }
-  Status read(std::uint64_t offset, std::span<std::byte> out) const override { return read_all(*model_, offset, out, "safetensors file"); }
+  Status read(std::uint64_t offset, std::span<std::byte> out) const override {
+    return read_all(*model_, offset, out, "safetensors file");
+  }
   Status read_state(int array, std::uint64_t first, std::span<float> out) const override {
     if (array < 0 || static_cast<std::size_t>(array) >= state_.size())
       return Error(ErrorCode::kNotFound, name() + " has no optimizer state " + std::to_string(array));
-    return read_all(*state_[static_cast<std::size_t>(array)], first * sizeof(float), std::as_writable_bytes(out), "optimizer state");
+    return read_all(*state_[static_cast<std::size_t>(array)], first * sizeof(float), std::as_writable_bytes(out),
+                    "optimizer state");
   }
   Status read_sealed(std::uint32_t chunk, std::vector<std::byte>& out) const override {
-    if (chunk >= ref_.object.chunks()) return Error(ErrorCode::kNotFound, name() + " has no chunk " + std::to_string(chunk));
+    if (chunk >= ref_.object.chunks())
+      return Error(ErrorCode::kNotFound, name() + " has no chunk " + std::to_string(chunk));
     out.resize(ref_.object.sealed_bytes(chunk));
     return read_all(*sealed_, std::uint64_t{chunk} * (protocol::kChunkBytes + protocol::kTagBytes), out, "sealed copy");
   }
 
  private:
-  std::string name() const { return "version " + std::to_string(ref_.version) + " of job " + std::to_string(ref_.job.value); }
+  std::string name() const {
+    return "version " + std::to_string(ref_.version) + " of job " + std::to_string(ref_.job.value);
+  }
   Status read_all(const File& file, std::uint64_t offset, std::span<std::byte> out, const char* what) const {
     SHOAL_TRY_ASSIGN(const std::size_t bytes, file.read(offset, out));
-    if (bytes < out.size()) return Error(ErrorCode::kCorrupt, std::string("the ") + what + " of " + name() + " is cut off");
+    if (bytes < out.size())
+      return Error(ErrorCode::kCorrupt, std::string("the ") + what + " of " + name() + " is cut off");
     return {};
   }
 
@@ -113,7 +121,8 @@ class ModelFiles final : public ModelStore {
 // Plain bytes are collected to whole chunks; each is hashed, written, sealed and written again.
 class ModelFiles::Writer final : public ModelWriter {
  public:
-  Writer(ModelFiles& store, ModelRef ref, std::string stem) : store_(store), ref_(std::move(ref)), stem_(std::move(stem)) {
+  Writer(ModelFiles& store, ModelRef ref, std::string stem)
+      : store_(store), ref_(std::move(ref)), stem_(std::move(stem)) {
     plain_.reserve(protocol::kChunkBytes);
     sealed_chunk_.resize(protocol::kChunkBytes + protocol::kTagBytes);
   }
@@ -166,8 +175,10 @@ class ModelFiles::Writer final : public ModelWriter {
     ref_.digest = hash_.finish();
     if (!cipher_) SHOAL_TRY(seal_afterwards());
     if (ref_.object.bytes != ref_.bytes)
-      return Error(ErrorCode::kInvalid, "a model of " + std::to_string(ref_.bytes) + " bytes was announced as " + std::to_string(ref_.object.bytes));
-    // All of them on their way before one is waited for: the first sync then settles most of what the others would wait for.
+      return Error(ErrorCode::kInvalid, "a model of " + std::to_string(ref_.bytes) + " bytes was announced as " +
+                                            std::to_string(ref_.object.bytes));
+    // All of them on their way before one is waited for: the first sync then settles most of what the others would wait
+    // for.
     sealed_->start_writeback();
     for (AppendedFile& file : state_) file.start_writeback();
     SHOAL_TRY(model_->sync());
@@ -194,8 +205,10 @@ class ModelFiles::Writer final : public ModelWriter {
   }
 
   Status seal(std::span<const std::byte> plain) {
-    if (chunks_sealed_ >= ref_.object.chunks() || ref_.object.sealed_bytes(chunks_sealed_) != plain.size() + protocol::kTagBytes)
-      return Error(ErrorCode::kInvalid, "a model is not as long as it was announced, " + std::to_string(ref_.object.bytes) + " bytes");
+    if (chunks_sealed_ >= ref_.object.chunks() ||
+        ref_.object.sealed_bytes(chunks_sealed_) != plain.size() + protocol::kTagBytes)
+      return Error(ErrorCode::kInvalid,
+                   "a model is not as long as it was announced, " + std::to_string(ref_.object.bytes) + " bytes");
     const auto sealed = std::span(sealed_chunk_).first(plain.size() + protocol::kTagBytes);
     cipher_->seal(chunks_sealed_++, plain, sealed);
     return sealed_->append(sealed);
@@ -208,7 +221,8 @@ class ModelFiles::Writer final : public ModelWriter {
     for (std::uint64_t at = 0; at < model_->size(); at += plain_.size()) {
       plain_.resize(std::min<std::uint64_t>(protocol::kChunkBytes, model_->size() - at));
       SHOAL_TRY_ASSIGN(const std::size_t bytes, model_->file().read(at, plain_));
-      if (bytes < plain_.size()) return Error(ErrorCode::kCorrupt, stem_ + ".safetensors became shorter while it was sealed");
+      if (bytes < plain_.size())
+        return Error(ErrorCode::kCorrupt, stem_ + ".safetensors became shorter while it was sealed");
       SHOAL_TRY(seal(plain_));
     }
     return {};
@@ -260,7 +274,8 @@ Result<std::unique_ptr<ModelReader>> ModelFiles::open(const ModelRef& ref) const
     if (!file.ok()) return std::move(file).error();
     state.push_back(std::move(file).value());
   }
-  return std::unique_ptr<ModelReader>(std::make_unique<Reader>(ref, std::move(model), std::move(sealed), std::move(state)));
+  return std::unique_ptr<ModelReader>(
+      std::make_unique<Reader>(ref, std::move(model), std::move(sealed), std::move(state)));
 }
 
 Status ModelFiles::keep_only(std::span<const ModelRef> refs) {

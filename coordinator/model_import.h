@@ -8,8 +8,8 @@
 
 namespace shoal::coordinator {
 
-// Streams the file into the store as version 0 of `job`, after its header was checked: float32 tensors, sizes that agree,
-// finite values. kNotFound, kInvalid or kCorrupt, naming the file.
+// Streams the file into the store as version 0 of `job`, after its header was checked: float32 tensors, sizes that
+// agree, finite values. kNotFound, kInvalid or kCorrupt, naming the file.
 Result<ModelRef> import_model(const std::string& path, JobId job, const aggregation::ServerOptimizerOptions& optimizer,
                               ModelStore& models);
 

@@ -30,15 +30,18 @@ struct Entry {
   std::uint64_t steps = 0;    // tau_e
   Time assigned{}, received{};
   double loss = 0;
-  template <class A> void fields(A& a) { a(assignment, device, base, samples, steps, assigned, received, loss); }
+  template <class A>
+  void fields(A& a) {
+    a(assignment, device, base, samples, steps, assigned, received, loss);
+  }
 };
 
 // What a policy may see of its job and of the devices, within one call.
 struct PolicyView {
   Time now{};
-  Version version = 0;             // the newest committed model
-  bool folding = false;            // a fold was asked for and is not committed yet
-  const DeviceSet& idle;           // online, without work from any job; empty while the job may not assign
+  Version version = 0;    // the newest committed model
+  bool folding = false;   // a fold was asked for and is not committed yet
+  const DeviceSet& idle;  // online, without work from any job; empty while the job may not assign
 };
 
 // Local work for one device, from the newest version.
@@ -108,6 +111,7 @@ double staleness_weight(Version now, Version base, double exponent);
 
 // The weights of a plain average over `entries`, each with its own factor (staleness, samples): weight_e = factor_e and
 // scale = 1 / normaliser; with spec.weigh_steps FedNova's (aggregation/fednova.h). `factors` is as long as `entries`.
-Aggregate weighted_mean(const JobSpec& spec, std::span<const Entry> entries, std::span<const double> factors, double normaliser);
+Aggregate weighted_mean(const JobSpec& spec, std::span<const Entry> entries, std::span<const double> factors,
+                        double normaliser);
 
 }  // namespace shoal::coordinator

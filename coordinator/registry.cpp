@@ -39,7 +39,8 @@ Result<std::unique_ptr<Registry>> Registry::load(Journal& journal) {
   SHOAL_TRY_ASSIGN(auto invitation_rows, journal.scan(kInvitations));
   for (const auto& [key, value] : invitation_rows) {
     auto record = decode_state<InvitationRecord>(value);
-    if (!record) return Error(ErrorCode::kCorrupt, "an invitation's record in the data folder cannot be read by this build");
+    if (!record)
+      return Error(ErrorCode::kCorrupt, "an invitation's record in the data folder cannot be read by this build");
     registry->by_key_[record->key] = {PeerClass::kInvitation, {}};
     registry->invitations_.emplace(record->key, *record);
   }

@@ -46,14 +46,15 @@ struct DeviceRecord {
 struct InvitationRecord {
   protocol::PublicKey key{};  // the public half; whoever holds the secret half may redeem
   std::int64_t expires_at = 0;
-  DeviceId device;            // who redeemed it; 0 = still open
+  DeviceId device;  // who redeemed it; 0 = still open
   template <class A>
   void fields(A& a) {
     a(key, expires_at, device);
   }
 };
 
-// Changes are durable when the call returns. admit() may be called from any thread; everything else is the owner thread's.
+// Changes are durable when the call returns. admit() may be called from any thread; everything else is the owner
+// thread's.
 class Registry {
  public:
   // `journal` outlives the registry.

@@ -1,76 +1,25 @@
 #include "coordinator/segments.h"
 
 #include <algorithm>
-#include <charconv>
 #include <cstdio>
 #include <map>
 #include <mutex>
 #include <optional>
-#include <string_view>
-#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "base/check.h"
-#include "coordinator/extent_header.h"
-#include "coordinator/group_sync.h"
+#include "coordinator/segment_index.h"
 
 namespace shoal::coordinator {
 namespace {
 
-constexpr std::size_t kSealedChunk = protocol::kChunkBytes + protocol::kTagBytes;
-// Write-back is started in pieces of this size: large enough for the disk, early enough that sync() finds little left to do.
+// Write-back is started in pieces of this size: large enough for the disk, early enough that sync() finds little left
+// to do.
 constexpr std::uint64_t kWriteback = 1 << 20;
 constexpr std::string_view kSegmentSuffix = ".segment", kKeySuffix = ".key";
 
-struct Segment {
-  std::uint64_t number = 0;
-  std::unique_ptr<File> file;
-  std::uint64_t capacity = 0, used = 0;
-  std::uint32_t bodies = 0;   // not released
-  std::uint32_t writing = 0;  // calls of write() that are at the file
-  GroupSync group;
-};
-
-struct Period {
-  std::uint64_t number = 0;
-  protocol::ObjectKey key{};
-  std::uint32_t bodies = 0;    // not released
-  std::unique_ptr<File> file;  // until it is durable
-  bool lost = false;           // its sync failed: the next one would be called a success
-};
-
-struct Body {
-  AssignmentId id;
-  protocol::ObjectInfo object;
-  std::shared_ptr<Segment> segment;
-  std::shared_ptr<Period> period;
-  std::uint64_t offset = 0;       // of the extent
-  std::uint32_t chunks = 0;       // leading chunks that are held
-  std::uint32_t synced = 0;       // of them, durable
-  std::uint64_t written_back = 0; // bytes of the body for which write-back was started
-  bool counted = true;            // false: found by recover(), `chunks` is not known before open()
-
-  std::uint64_t at(std::uint32_t chunk) const { return offset + kBlock + chunk * kSealedChunk; }
-};
-using Bodies = std::map<AssignmentId, std::shared_ptr<Body>>;
-using Periods = std::map<std::uint64_t, std::shared_ptr<Period>>;
-
-// Whether it was reserved later: a period goes through segments by their numbers, and through each of them once.
-bool is_younger(const Body& a, const Body& b) {
-  return std::tuple(a.period->number, a.segment->number, a.offset) > std::tuple(b.period->number, b.segment->number, b.offset);
-}
-
 std::string name_of(AssignmentId id) { return "the update of assignment " + std::to_string(id.value); }
-
-std::optional<std::uint64_t> number_in(std::string_view name, std::string_view suffix) {
-  if (!name.ends_with(suffix)) return std::nullopt;
-  name.remove_suffix(suffix.size());
-  std::uint64_t number = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), number);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
-  return number;
-}
 
 class Segments final : public BodyStore {
  public:
@@ -100,7 +49,8 @@ class Segments final : public BodyStore {
   Status count_intact(Body& body) const;
   Status recover_keys(const std::vector<std::string>& names, Periods& periods);
   Status recover_segment(std::uint64_t number, const Periods& periods);
-  Result<std::vector<std::shared_ptr<Body>>> find_headers(const std::shared_ptr<Segment>& segment, const Periods& periods) const;
+  Result<std::vector<std::shared_ptr<Body>>> find_headers(const std::shared_ptr<Segment>& segment,
+                                                          const Periods& periods) const;
 
   // With mutex_ held.
   Status reserve(AssignmentId id, const protocol::ObjectInfo& object);
@@ -120,7 +70,7 @@ class Segments final : public BodyStore {
   const SegmentOptions options_;
   mutable std::mutex mutex_;
   Bodies bodies_;
-  std::uint64_t bytes_ = 0;  // sealed, of bodies_
+  std::uint64_t bytes_ = 0;          // sealed, of bodies_
   std::shared_ptr<Segment> active_;  // where the next extent goes; null before the first
   std::shared_ptr<Segment> spare_;   // empty, to be written over when the active one is full; may be null
   std::shared_ptr<Period> period_;   // whose key the next header gets; null after a release
@@ -180,13 +130,15 @@ Status Segments::recover_segment(std::uint64_t number, const Periods& periods) {
   SHOAL_TRY_ASSIGN(std::vector<std::shared_ptr<Body>> found, find_headers(segment, periods));
 
   // Space is written over, and an older body's header may still be there. Among overlapping ones the youngest counts.
-  std::stable_sort(found.begin(), found.end(), [](const auto& a, const auto& b) { return a->period->number > b->period->number; });
+  std::stable_sort(found.begin(), found.end(),
+                   [](const auto& a, const auto& b) { return a->period->number > b->period->number; });
   std::map<std::uint64_t, std::uint64_t> taken;  // begin -> end
   Reclaimed replaced;
   for (const std::shared_ptr<Body>& body : found) {
     const std::uint64_t begin = body->offset, end = begin + extent_bytes(body->object);
     const auto after = taken.lower_bound(begin);
-    if ((after != taken.end() && after->first < end) || (after != taken.begin() && std::prev(after)->second > begin)) continue;
+    if ((after != taken.end() && after->first < end) || (after != taken.begin() && std::prev(after)->second > begin))
+      continue;
     taken.emplace(begin, end);
     // A second reservation for an assignment replaced the first, whose space was about to be given back.
     if (const auto other = bodies_.find(body->id); other != bodies_.end()) {
@@ -203,7 +155,8 @@ Status Segments::recover_segment(std::uint64_t number, const Periods& periods) {
 }
 
 // Every block is looked at: that of a released body, or of one that never came to the disk, holds zeros or anything.
-Result<std::vector<std::shared_ptr<Body>>> Segments::find_headers(const std::shared_ptr<Segment>& segment, const Periods& periods) const {
+Result<std::vector<std::shared_ptr<Body>>> Segments::find_headers(const std::shared_ptr<Segment>& segment,
+                                                                  const Periods& periods) const {
   constexpr std::size_t kBlocksRead = 256;
   std::vector<std::shared_ptr<Body>> found;
   std::vector<std::byte> read(kBlocksRead * kBlock);
@@ -315,8 +268,9 @@ Result<std::shared_ptr<Segment>> Segments::make_segment(std::uint64_t needed) {
   std::uint64_t capacity = std::max(options_.segment_bytes / kBlock * kBlock, needed);
   if (free < capacity + options_.headroom_bytes) capacity = needed;  // the last of the disk, body by body
   if (free < capacity + options_.headroom_bytes)
-    return Error(ErrorCode::kExhausted, "the disk is full: " + options_.folder + " has " + std::to_string(free) + " bytes left, of which " +
-                                            std::to_string(options_.headroom_bytes) + " are kept free; make room");
+    return Error(ErrorCode::kExhausted, "the disk is full: " + options_.folder + " has " + std::to_string(free) +
+                                            " bytes left, of which " + std::to_string(options_.headroom_bytes) +
+                                            " are kept free; make room");
   auto segment = std::make_shared<Segment>();
   segment->number = next_segment_++;
   segment->capacity = capacity;
@@ -344,8 +298,10 @@ Status Segments::write(AssignmentId id, std::uint32_t chunk, std::span<const std
   SHOAL_TRY_ASSIGN(const std::shared_ptr<Body> body, find(id));
   {
     const std::lock_guard lock(mutex_);
-    if (!body->counted || chunk != body->chunks || chunk >= body->object.chunks() || sealed.size() != body->object.sealed_bytes(chunk))
-      return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of " + name_of(id) + " is not the next one or has another size");
+    if (!body->counted || chunk != body->chunks || chunk >= body->object.chunks() ||
+        sealed.size() != body->object.sealed_bytes(chunk))
+      return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of " + name_of(id) +
+                                            " is not the next one or has another size");
     ++body->segment->writing;
   }
   Status written = body->segment->file->write(body->at(chunk), sealed);
@@ -367,7 +323,8 @@ Status Segments::prepare(AssignmentId id) {
   return keep_key(*body->period);
 }
 
-// The key becomes durable, and with the folder's names the unlinking of older ones: what they opened may be written over.
+// The key becomes durable, and with the folder's names the unlinking of older ones: what they opened may be written
+// over.
 Status Segments::keep_key(Period& period) {
   const std::lock_guard lock(keys_mutex_);
   if (!period.file) return {};
@@ -400,7 +357,8 @@ Status Segments::sync_segment(Segment& segment) {
   {
     const std::scoped_lock lock(keys_mutex_, mutex_);
     for (const auto& [id, body] : bodies_)
-      if (body->segment.get() == &segment && body->counted && !body->period->file) covered.emplace_back(body, body->chunks);
+      if (body->segment.get() == &segment && body->counted && !body->period->file)
+        covered.emplace_back(body, body->chunks);
   }
   SHOAL_TRY(segment.file->sync());
   const std::lock_guard lock(mutex_);
@@ -408,7 +366,8 @@ Status Segments::sync_segment(Segment& segment) {
   return {};
 }
 
-// After a failed sync the kernel may have dropped any of the segment's unwritten pages, and would call the next sync a success.
+// After a failed sync the kernel may have dropped any of the segment's unwritten pages, and would call the next sync a
+// success.
 void Segments::lose_unsynced(const Segment& segment) {
   Reclaimed left;  // not carried out: a disk that fails is not asked for more
   for (auto body = bodies_.begin(); body != bodies_.end();) {
@@ -438,7 +397,8 @@ Status Segments::read(AssignmentId id, std::uint32_t chunk, std::vector<std::byt
   }
   out.resize(body->object.sealed_bytes(chunk));
   SHOAL_TRY_ASSIGN(const std::size_t bytes, body->segment->file->read(body->at(chunk), out));
-  if (bytes < out.size()) return Error(ErrorCode::kCorrupt, name_of(id) + " is cut off in " + path_of(body->segment->number, kSegmentSuffix));
+  if (bytes < out.size())
+    return Error(ErrorCode::kCorrupt, name_of(id) + " is cut off in " + path_of(body->segment->number, kSegmentSuffix));
   return {};
 }
 
@@ -462,9 +422,9 @@ Status Segments::release(std::span<const AssignmentId> ids) {
   return {};
 }
 
-// An empty segment is written over: that is much cheaper to sync than space that was never written, since the file system has
-// nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body is, which belongs to
-// a new period.
+// An empty segment is written over: that is much cheaper to sync than space that was never written, since the file
+// system has nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body
+// is, which belongs to a new period.
 void Segments::begin_again() {
   const std::lock_guard lock(mutex_);
   if (!active_ || active_->bodies > 0 || active_->writing > 0) return;

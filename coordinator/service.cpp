@@ -115,7 +115,8 @@ void Service::take_results() {
       parts_.log.warn("an upload could not be stored assignment=" + std::to_string(offer.assignment.value) + ": " +
                       result.error->to_string());
       if (Session* session = sessions_.find(offer.device))
-        refuse(session->peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kStorageInterval * 5);
+        refuse(session->peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {},
+               kStorageInterval * 5);
     } else if (result.refusal == Refusal::kUnsealable && ++damaged_[offer.assignment] < kMostDamaged) {
       // Perhaps only the link's doing. The chunks before it are held and need not come again.
       if (Session* session = sessions_.find(offer.device))
@@ -129,8 +130,8 @@ void Service::take_results() {
   for (FoldDone& done : folds_.finished()) {
     if (done.result.ok()) {
       const FoldResult& result = done.result.value();
-      durable_.step_with_model(event::Committed{done.fold.job, done.fold.version, result.model.digest, result.norm}, now(),
-                               result.model);
+      durable_.step_with_model(event::Committed{done.fold.job, done.fold.version, result.model.digest, result.norm},
+                               now(), result.model);
     } else if (done.result.error().code() == ErrorCode::kExhausted) {
       full = true;
       parts_.log.warn("a fold waits for disk space job=" + job_name(done.fold.job));
@@ -164,7 +165,9 @@ void Service::watch_time() {
 
 void Service::count_traffic() {
   const protocol::BulkCounters bulk = parts_.bulk.counters();
-  const auto count = [this](std::string_view name, std::uint64_t value) { parts_.metrics.set(name, static_cast<double>(value)); };
+  const auto count = [this](std::string_view name, std::uint64_t value) {
+    parts_.metrics.set(name, static_cast<double>(value));
+  };
   count("shoal_bulk_chunks_received_total", bulk.chunks_received);
   count("shoal_bulk_chunks_sent_total", bulk.chunks_sent);
   count("shoal_bulk_received_bytes_total", bulk.bytes_received);
@@ -185,7 +188,8 @@ void Service::watch_storage(bool full_seen) {
   if (full == was_full) return;
   durable_.step(event::StorageChanged{full}, now());
   if (full) {
-    parts_.log.error("the disk is full: nothing is assigned or accepted until there is room free_bytes=" + std::to_string(free));
+    parts_.log.error("the disk is full: nothing is assigned or accepted until there is room free_bytes=" +
+                     std::to_string(free));
   } else {
     parts_.log.info("the disk has room again free_bytes=" + std::to_string(free));
     if (!folds_.busy())
@@ -200,7 +204,8 @@ Status Service::settle() {
   if (!flushed.ok()) {
     if (flushed.error().code() != ErrorCode::kExhausted)
       return std::move(flushed).error().because_of_this("the journal cannot be written");
-    if (!std::exchange(flush_failed_, true)) parts_.log.error("the journal waits for disk space: " + flushed.error().to_string());
+    if (!std::exchange(flush_failed_, true))
+      parts_.log.error("the journal waits for disk space: " + flushed.error().to_string());
     if (!machine().storage_full()) watch_storage(true);
     return {};
   }
@@ -260,14 +265,16 @@ Result<std::optional<JobId>> Service::submission(const std::string& token) {
   return id;
 }
 
-Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token, std::function<void()> done) {
+Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token,
+                       std::function<void()> done) {
   SHOAL_TRY(check(spec));
-  if (machine().storage_full()) return Error(ErrorCode::kExhausted, "the coordinator's disk is full; make room and submit again");
+  if (machine().storage_full())
+    return Error(ErrorCode::kExhausted, "the coordinator's disk is full; make room and submit again");
   if (!token.empty()) SHOAL_TRY(parts_.journal.put(kSubmissions, token, encode_state(id)));
   durable_.step_with_model(event::JobSubmitted{id, spec}, now(), std::move(model));
   after_flush_.push_back(std::move(done));
-  parts_.log.info("submitted job=" + spec.name + " id=" + std::to_string(id.value) + " policy=" +
-                  std::string(name_of(spec.policy)) + " rounds=" + std::to_string(spec.rounds));
+  parts_.log.info("submitted job=" + spec.name + " id=" + std::to_string(id.value) +
+                  " policy=" + std::string(name_of(spec.policy)) + " rounds=" + std::to_string(spec.rounds));
   return {};
 }
 
@@ -281,7 +288,8 @@ Status Service::stop_job(JobId id) {
 Status Service::approve(DeviceId id) {
   const DeviceRecord* record = parts_.registry.find(id);
   if (record != nullptr && record->standing == Standing::kRevoked)
-    return Error(ErrorCode::kInvalid, "device " + std::to_string(id.value) + " was revoked; invite it again with a new key");
+    return Error(ErrorCode::kInvalid,
+                 "device " + std::to_string(id.value) + " was revoked; invite it again with a new key");
   return parts_.registry.set_standing(id, Standing::kApproved);
 }
 

@@ -1,8 +1,8 @@
 // The coordinator as a service: the durable machine between the two planes, the stores and the clock.
 //
-// One owner thread runs serve(); it alone touches machine, registry and sessions. The bulk plane, the intake's syncs and
-// folds have threads of their own and hand over results. What it speaks with comes in through interfaces (ServiceParts), so
-// that this file names no transport and no database.
+// One owner thread runs serve(); it alone touches machine, registry and sessions. The bulk plane, the intake's syncs
+// and folds have threads of their own and hand over results. What it speaks with comes in through interfaces
+// (ServiceParts), so that this file names no transport and no database.
 //
 // A turn of serve(): messages, intake results, fold results, posted calls and due timers become events; flush() makes
 // them durable; then their actions are carried out.
@@ -60,13 +60,13 @@ class Service {
   static Result<std::unique_ptr<Service>> start(ServiceOptions options, ServiceParts parts);
   ~Service();
 
-  // Runs until stop() and then drains: tells the devices, finishes the fold it is at, flushes. An error is one that the service
-  // cannot go on with (the journal is broken).
+  // Runs until stop() and then drains: tells the devices, finishes the fold it is at, flushes. An error is one that the
+  // service cannot go on with (the journal is broken).
   Status serve();
   void stop();  // from any thread, and from signal handlers' self-pipe readers
 
-  // Waits until a job has more to tell (a round, an evaluation, its end) than when `seen` was returned, at most `limit`. Any
-  // thread; begin with 0.
+  // Waits until a job has more to tell (a round, an evaluation, its end) than when `seen` was returned, at most
+  // `limit`. Any thread; begin with 0.
   std::uint64_t wait_for_news(std::uint64_t seen, Duration limit);
 
   // Serving, not draining, and with room on the disk. Any thread.
@@ -90,8 +90,8 @@ class Service {
   JobId next_job_id();  // each call another
   // The job that was submitted with this token before.
   Result<std::optional<JobId>> submission(const std::string& token);
-  // `model` is version 0, finished in the model store. Durable when `done` is called, at the turn's end. Submitting again with
-  // the same token (if not empty) finds this job.
+  // `model` is version 0, finished in the model store. Durable when `done` is called, at the turn's end. Submitting
+  // again with the same token (if not empty) finds this job.
   Status submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token, std::function<void()> done);
   Status stop_job(JobId id);
   Status approve(DeviceId id);
@@ -125,8 +125,8 @@ class Service {
   void on_offer(Session& session, const protocol::message::OfferUpdate& m);
   void begin_upload(Session& session, const Offer& offer);
   void send(const protocol::Peer& peer, const protocol::CoordinatorMessage& message);
-  void refuse(const protocol::Peer& peer, protocol::Refusal refusal, AssignmentId assignment = {}, std::string detail = {},
-              Duration retry_after = {});
+  void refuse(const protocol::Peer& peer, protocol::Refusal refusal, AssignmentId assignment = {},
+              std::string detail = {}, Duration retry_after = {});
   void send_open_assignment(Session& session);
 
   // actions (service_actions.cpp)
@@ -154,7 +154,7 @@ class Service {
   std::map<AssignmentId, int> damaged_;          // how often a chunk of it did not open
   std::vector<std::function<void()>> after_flush_;
   std::uint64_t next_job_ = 1;
-  Time started_at_{};      // machine time when the program's clock read zero
+  Time started_at_{};  // machine time when the program's clock read zero
   Time next_storage_look_{};
   bool flush_failed_ = false;
 
@@ -166,7 +166,7 @@ class Service {
   std::atomic<bool> stopping_ = false;
   std::atomic<bool> ready_ = false;
 
-  Intake intake_;      // their threads end before what they refer to
+  Intake intake_;  // their threads end before what they refer to
   FoldRunner folds_;
 };
 

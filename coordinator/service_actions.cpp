@@ -21,7 +21,8 @@ std::string text(double value) {
 }  // namespace
 
 void Service::carry_out(const action::Assign& a) {
-  parts_.metrics.add("shoal_assignments_total", 1, a.assignment.kind == protocol::TaskKind::kTrain ? "kind=\"train\"" : "kind=\"evaluate\"");
+  parts_.metrics.add("shoal_assignments_total", 1,
+                     a.assignment.kind == protocol::TaskKind::kTrain ? "kind=\"train\"" : "kind=\"evaluate\"");
   if (Session* session = sessions_.find(a.device)) send_open_assignment(*session);
 }
 
@@ -71,15 +72,16 @@ void Service::carry_out(const action::Fold& a) {
 }
 
 void Service::carry_out(const action::JobEnded& a) {
-  parts_.metrics.add("shoal_jobs_ended_total", 1, a.status == JobStatus::kCompleted ? "status=\"completed\"" : "status=\"not-completed\"");
+  parts_.metrics.add("shoal_jobs_ended_total", 1,
+                     a.status == JobStatus::kCompleted ? "status=\"completed\"" : "status=\"not-completed\"");
   const std::string line = "job ended job=" + job_name(a.job) + ": " + a.reason;
   parts_.log.write(a.status == JobStatus::kFailed ? LogLevel::kError : LogLevel::kInfo, line);
   tell_news();
 }
 
 void Service::carry_out(const action::RoundOpened& a) {
-  parts_.log.info("round " + std::to_string(a.base + 1) + " job=" + job_name(a.job) + ": sampled " + std::to_string(a.sampled) +
-                  " of " + std::to_string(a.available) + " devices");
+  parts_.log.info("round " + std::to_string(a.base + 1) + " job=" + job_name(a.job) + ": sampled " +
+                  std::to_string(a.sampled) + " of " + std::to_string(a.available) + " devices");
   parts_.metrics.add("shoal_rounds_opened_total", 1, "job=\"" + job_name(a.job) + "\"");
 }
 
@@ -147,7 +149,7 @@ Result<Service::JobShape> Service::shape_of(JobId id) {
   SHOAL_TRY_ASSIGN(const auto header, protocol::parse_header(bytes, reader->bytes()));
   SHOAL_TRY_ASSIGN(const TensorLayout layout, protocol::layout_of(header));
   SHOAL_TRY_ASSIGN(const auto scale, aggregation::SumScale::make(max_weight(job->spec), job->spec.limits.update_bound,
-                                                                max_updates(job->spec)));
+                                                                 max_updates(job->spec)));
   return shapes_[id] = {layout.total(), scale};
 }
 

@@ -1,4 +1,5 @@
-// What devices say to the service, one function a message. Untrusted bytes become typed messages here, and messages events.
+// What devices say to the service, one function a message. Untrusted bytes become typed messages here, and messages
+// events.
 #include "base/check.h"
 #include "build_info.h"
 #include "coordinator/service.h"
@@ -33,7 +34,9 @@ Refusal judge_offer(const message::OfferUpdate& m, std::uint64_t expected_bytes)
 class ModelDownload final : public protocol::ChunkSource {
  public:
   explicit ModelDownload(std::unique_ptr<ModelReader> reader) : reader_(std::move(reader)) {}
-  Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) override { return reader_->read_sealed(chunk, sealed); }
+  Status read(std::uint32_t chunk, std::vector<std::byte>& sealed) override {
+    return reader_->read_sealed(chunk, sealed);
+  }
 
  private:
   std::unique_ptr<ModelReader> reader_;
@@ -51,7 +54,8 @@ void Service::refuse(const protocol::Peer& peer, Refusal refusal, AssignmentId a
   if (const DeviceRecord* record = parts_.registry.find(peer.key)) {
     const Status noted = parts_.registry.note_refusal(record->id, refusal, detail, parts_.unix_seconds());
     if (!noted.ok()) parts_.log.warn("a refusal could not be noted: " + noted.error().to_string());
-    parts_.log.info("refused device=" + std::to_string(record->id.value) + " reason=" + std::string(text_of(refusal).name) +
+    parts_.log.info("refused device=" + std::to_string(record->id.value) +
+                    " reason=" + std::string(text_of(refusal).name) +
                     (assignment ? " assignment=" + std::to_string(assignment.value) : ""));
   }
   send(peer, message::Refused{refusal, assignment, std::move(detail), retry_after});
@@ -64,7 +68,8 @@ void Service::on_incoming(const protocol::Incoming& incoming) {
   if (!decoded.ok()) return refuse(peer, Refusal::kMalformed, {}, decoded.error().message());
   const protocol::DeviceMessage& m = *decoded;
   if (const auto* redeem = std::get_if<message::Redeem>(&m)) {
-    if (peer.peer_class != PeerClass::kInvitation) return refuse(peer, Refusal::kMalformed, {}, "only invitations are redeemed");
+    if (peer.peer_class != PeerClass::kInvitation)
+      return refuse(peer, Refusal::kMalformed, {}, "only invitations are redeemed");
     return on_redeem(peer, *redeem);
   }
   const DeviceRecord* record = parts_.registry.find(peer.key);
@@ -87,8 +92,8 @@ void Service::on_incoming(const protocol::Incoming& incoming) {
   } else if (const auto* done = std::get_if<message::EvaluationDone>(&m)) {
     durable_.step(event::EvaluationReceived{device, done->assignment, done->facts}, now());
   } else if (const auto* failed = std::get_if<message::TaskFailed>(&m)) {
-    parts_.log.warn("device=" + std::to_string(device.value) + " failed assignment=" +
-                    std::to_string(failed->assignment.value) + ": " + failed->reason);
+    parts_.log.warn("device=" + std::to_string(device.value) +
+                    " failed assignment=" + std::to_string(failed->assignment.value) + ": " + failed->reason);
     durable_.step(event::AssignmentFailed{device, failed->assignment, Refusal::kNone, failed->reason}, now());
   } else if (std::holds_alternative<message::Goodbye>(m)) {
     parts_.log.info("goodbye device=" + std::to_string(device.value));
@@ -108,16 +113,16 @@ void Service::on_redeem(const protocol::Peer& peer, const message::Redeem& m) {
   if (const auto* refusal = std::get_if<Refusal>(&*redeemed)) return refuse(peer, *refusal);
   const auto& record = std::get<DeviceRecord>(*redeemed);
   parts_.metrics.add("shoal_devices_enrolled_total");
-  parts_.log.info("enrolled device=" + std::to_string(record.id.value) + " name=" + record.name + " standing=" +
-                  std::string(name_of(record.standing)));
+  parts_.log.info("enrolled device=" + std::to_string(record.id.value) + " name=" + record.name +
+                  " standing=" + std::string(name_of(record.standing)));
   send(peer, message::Redeemed{record.id, record.standing == Standing::kApproved});
 }
 
 void Service::on_hello(const protocol::Peer& peer, const DeviceRecord& record, const message::Hello& m) {
   if (const Refusal refusal = negotiate(m.oldest, m.newest); refusal != Refusal::kNone) {
-    return refuse(peer, refusal, {}, "client speaks " + std::to_string(m.oldest) + " to " + std::to_string(m.newest) +
-                                         ", coordinator " + std::to_string(protocol::kOldestProtocol) + " to " +
-                                         std::to_string(protocol::kNewestProtocol));
+    return refuse(peer, refusal, {},
+                  "client speaks " + std::to_string(m.oldest) + " to " + std::to_string(m.newest) + ", coordinator " +
+                      std::to_string(protocol::kOldestProtocol) + " to " + std::to_string(protocol::kNewestProtocol));
   }
   if (record.standing == Standing::kPending) return refuse(peer, Refusal::kAwaitingApproval, {}, {}, kApprovalPoll);
 
@@ -134,9 +139,9 @@ void Service::on_hello(const protocol::Peer& peer, const DeviceRecord& record, c
   durable_.step(event::DeviceReady{record.id, m.facts}, now());
 
   const auto open = machine().assignment_of(record.id, now());
-  if (m.working && (!open || open->id != m.working))
-    send(peer, message::Revoke{m.working, Refusal::kLeaseExpired});
-  if (open && open->id != session.holds) after_flush_.push_back([this, device = record.id, id = open->id] {
+  if (m.working && (!open || open->id != m.working)) send(peer, message::Revoke{m.working, Refusal::kLeaseExpired});
+  if (open && open->id != session.holds)
+    after_flush_.push_back([this, device = record.id, id = open->id] {
       // Unless the turn has ended it, or has just sent it.
       Session* s = sessions_.find(device);
       if (s != nullptr && s->holds != id) send_open_assignment(*s);
@@ -161,7 +166,8 @@ void Service::on_fetch(Session& session, const message::FetchModel& m) {
     parts_.log.error("a model cannot be read: " + reader.error().to_string());
     return refuse(session.peer, Refusal::kBusy, m.assignment, {}, kTryAgain);
   }
-  auto ticket = parts_.bulk.offer_download(ref.object, std::make_shared<ModelDownload>(std::move(*reader)), kTicketValidity);
+  auto ticket =
+      parts_.bulk.offer_download(ref.object, std::make_shared<ModelDownload>(std::move(*reader)), kTicketValidity);
   if (!ticket.ok()) return refuse(session.peer, Refusal::kBusy, m.assignment, ticket.error().message(), kTryAgain);
   session.bytes_down += ref.object.sealed_bytes();
   send(session.peer, message::ModelTicket{m.assignment, *ticket, ref.object});
@@ -171,7 +177,8 @@ void Service::on_offer(Session& session, const message::OfferUpdate& m) {
   bool already = false;
   Refusal refusal = machine().admissible(session.device, m.assignment, m.facts, &already);
   if (already) {
-    // The answer may be newer than the last write (a full disk is waited for), and nobody is told of what is not durable.
+    // The answer may be newer than the last write (a full disk is waited for), and nobody is told of what is not
+    // durable.
     after_flush_.push_back([this, peer = session.peer, refusal, id = m.assignment] {
       if (refusal != Refusal::kNone) return refuse(peer, refusal, id);
       send(peer, message::Receipt{id});
@@ -205,7 +212,8 @@ void Service::begin_upload(Session& session, const Offer& offer) {
   // All of an earlier try is there and is being synced: nothing may take its place now, and its answer follows.
   if (intake_.settling(offer.assignment)) return;
   const auto store_failed = [&](const Error& error) {
-    parts_.log.warn("an upload cannot begin assignment=" + std::to_string(offer.assignment.value) + ": " + error.to_string());
+    parts_.log.warn("an upload cannot begin assignment=" + std::to_string(offer.assignment.value) + ": " +
+                    error.to_string());
     const bool full = error.code() == ErrorCode::kExhausted;
     if (full) watch_storage(true);
     refuse(session.peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kTryAgain);

@@ -19,18 +19,19 @@ inline EnumNames<Approval> enum_names(Approval) {
 
 struct ServiceOptions {
   std::string name = "shoal";
-  std::string data = "shoal-data";                // folder of everything durable
+  std::string data = "shoal-data";  // folder of everything durable
   std::string control = "tcp://127.0.0.1:7700";
   std::string bulk = "tcp://127.0.0.1:7703";
-  std::string advertised_control;                 // what invitations say; empty: as bound
-  std::string advertised_bulk;                    // what tickets say; empty: as bound
-  std::string http = "127.0.0.1:7702";            // metrics and health; empty: none
-  std::string admin;                              // socket; empty: <data>/admin/socket
-  Approval approval = Approval::kAutomatic;       // of devices that redeem an invitation
+  std::string advertised_control;            // what invitations say; empty: as bound
+  std::string advertised_bulk;               // what tickets say; empty: as bound
+  std::string http = "127.0.0.1:7702";       // metrics and health; empty: none
+  std::string admin;                         // socket; empty: <data>/admin/socket
+  Approval approval = Approval::kAutomatic;  // of devices that redeem an invitation
   Bytes memory_limit{std::uint64_t{256} << 20};
   Bytes min_free_disk{std::uint64_t{256} << 20};
   std::uint32_t fold_workers = 2;
-  Duration heartbeat = std::chrono::seconds(20);  // devices say something this often; three missed ones are a lost device
+  Duration heartbeat =
+      std::chrono::seconds(20);  // devices say something this often; three missed ones are a lost device
   bool keep_journal = false;
 
   template <class Visitor>
@@ -44,10 +45,12 @@ struct ServiceOptions {
     v("http", http, any, "Address of /metrics, /healthz and /readyz; empty turns it off");
     v("admin", admin, any, "Administration socket; empty: admin/socket in the data folder");
     v("approval", approval, any, "Devices that redeem an invitation are let in: automatic or manual");
-    v("memory_limit", memory_limit, at_least(Bytes{std::uint64_t{64} << 20}), "Memory that transfers and folds are sized to stay under");
+    v("memory_limit", memory_limit, at_least(Bytes{std::uint64_t{64} << 20}),
+      "Memory that transfers and folds are sized to stay under");
     v("min_free_disk", min_free_disk, any, "Free disk space below which nothing new is accepted");
     v("fold_workers", fold_workers, between(1u, 64u), "Threads that fold updates into a model");
-    v("heartbeat", heartbeat, between(Duration(std::chrono::milliseconds(100)), Duration(std::chrono::hours(1))), "How often devices say that they are alive; three missed are a lost device");
+    v("heartbeat", heartbeat, between(Duration(std::chrono::milliseconds(100)), Duration(std::chrono::hours(1))),
+      "How often devices say that they are alive; three missed are a lost device");
     v("keep_journal", keep_journal, any, "Keep folded events, for shoal-sim replay");
   }
 };

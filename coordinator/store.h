@@ -28,23 +28,29 @@ struct JournalRecord {
   Time now{};
   Event event;
   std::uint64_t actions = 0;
-  template <class A> void fields(A& a) { a(sequence, now, event, actions); }
+  template <class A>
+  void fields(A& a) {
+    a(sequence, now, event, actions);
+  }
 };
 
 // A committed model version of a job.
 struct ModelRef {
   JobId job;
   Version version = 0;
-  Digest digest;            // SHA-256 of the safetensors file
-  std::uint64_t bytes = 0;  // of that file
+  Digest digest;                // SHA-256 of the safetensors file
+  std::uint64_t bytes = 0;      // of that file
   protocol::ObjectInfo object;  // the sealed copy that devices download
-  template <class A> void fields(A& a) { a(job, version, digest, bytes, object); }
+  template <class A>
+  void fields(A& a) {
+    a(job, version, digest, bytes, object);
+  }
 };
 
 struct Commit {
-  std::uint64_t sequence = 0;     // the snapshot includes every event up to here
-  std::string snapshot;           // Machine::save()
-  Time now{};                     // persisted time
+  std::uint64_t sequence = 0;          // the snapshot includes every event up to here
+  std::string snapshot;                // Machine::save()
+  Time now{};                          // persisted time
   std::vector<JournalRecord> records;  // up to `sequence`, never appended: only for the archive
   std::vector<ModelRef> added;
   std::vector<std::pair<JobId, Version>> dropped;
@@ -52,19 +58,20 @@ struct Commit {
 };
 
 struct Recovered {
-  std::uint64_t sequence = 0;  // of the snapshot
-  std::string snapshot;        // empty for a new folder
-  Time now{};                  // the latest time in snapshot or records
+  std::uint64_t sequence = 0;          // of the snapshot
+  std::string snapshot;                // empty for a new folder
+  Time now{};                          // the latest time in snapshot or records
   std::vector<JournalRecord> records;  // after the snapshot, in order
   std::vector<ModelRef> models;
 };
 
-// The journal's table of settings, and the row that says that no round was open when the coordinator stopped: another build
-// may then take the snapshot over.
+// The journal's table of settings, and the row that says that no round was open when the coordinator stopped: another
+// build may then take the snapshot over.
 inline constexpr std::string_view kSettingsTable = "settings";
 inline constexpr std::string_view kQuietKey = "quiet";
 
-// The journal's owner is the coordinator's owner thread. Named rows ("devices", "invitations", "settings") live beside it.
+// The journal's owner is the coordinator's owner thread. Named rows ("devices", "invitations", "settings") live beside
+// it.
 class Journal {
  public:
   virtual ~Journal() = default;
@@ -89,7 +96,10 @@ class BodyStore {
   // Chunks come in order, each sealed (with its tag). Early write-back is started; not yet durable.
   virtual Status write(AssignmentId id, std::uint32_t chunk, std::span<const std::byte> sealed) = 0;
   // Optional, after open(): does early, beside the writing, what sync() would have to wait for.
-  virtual Status prepare(AssignmentId id) { static_cast<void>(id); return {}; }
+  virtual Status prepare(AssignmentId id) {
+    static_cast<void>(id);
+    return {};
+  }
   // Durable on return: every chunk and the key that opens it.
   virtual Status sync(AssignmentId id) = 0;
   // The sealed chunk into `out` (resized).
@@ -105,8 +115,12 @@ class BodyStore {
 class ModelWriter {
  public:
   virtual ~ModelWriter() = default;
-  // Optional, before the first write(): how long the file will be. It can then be sealed as it comes, without a second pass.
-  virtual Status expect(std::uint64_t bytes) { static_cast<void>(bytes); return {}; }
+  // Optional, before the first write(): how long the file will be. It can then be sealed as it comes, without a second
+  // pass.
+  virtual Status expect(std::uint64_t bytes) {
+    static_cast<void>(bytes);
+    return {};
+  }
   virtual Status write(std::span<const std::byte> bytes) = 0;
   // Optimizer state of this version, one flat float32 file an array, in order; written beside the model.
   virtual Status write_state(int array, std::span<const float> values) = 0;

@@ -107,7 +107,8 @@ void Turn::apply(JobId id, JobState& job, Decisions d) {
   // A job that only waits for its last evaluation makes no further version, whatever still arrives.
   if (d.fold && !job.finishing()) start_fold(id, job, *d.fold);
   if (d.abandoned) {
-    emit(action::RoundClosed{id, 0, static_cast<std::uint32_t>(job.pending.size()), job.tally.failed, 0, job.tally.refused, 0, 0});
+    emit(action::RoundClosed{id, 0, static_cast<std::uint32_t>(job.pending.size()), job.tally.failed, 0,
+                             job.tally.refused, 0, 0});
     job.tally = {};
   }
   if (d.opened)
@@ -134,8 +135,14 @@ void Turn::start_fold(JobId id, JobState& job, const Aggregate& aggregate) {
   SHOAL_CHECK(!aggregate.entries.empty() && aggregate.entries.size() <= max_updates(job.spec),
               "a fold has no entries or more than the job announced");
   action::Fold fold{id, job.version + 1, {}, aggregate.scale};
-  action::RoundClosed closed{id, fold.version, static_cast<std::uint32_t>(aggregate.entries.size()), job.tally.failed,
-                             aggregate.outstanding, job.tally.refused, 0, 0};
+  action::RoundClosed closed{id,
+                             fold.version,
+                             static_cast<std::uint32_t>(aggregate.entries.size()),
+                             job.tally.failed,
+                             aggregate.outstanding,
+                             job.tally.refused,
+                             0,
+                             0};
   double samples = 0;
   for (const WeightedEntry& e : aggregate.entries) {
     const auto entry = job.pending.find(e.assignment);

@@ -1,4 +1,5 @@
-// One turn of the machine: applies one event to the state, asks the policies, collects the actions. Private to the machine.
+// One turn of the machine: applies one event to the state, asks the policies, collects the actions. Private to the
+// machine.
 #pragma once
 
 #include "coordinator/machine_state.h"

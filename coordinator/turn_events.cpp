@@ -65,8 +65,8 @@ void Turn::on(const event::UpdateReceived& e) {
   }
   const OpenAssignment open = end_assignment(e.assignment, e.facts.digest, Refusal::kNone);
   JobState& job = s_.jobs.at(open.assignment.job);
-  const Entry entry{e.assignment, e.device, open.assignment.version, e.facts.samples, e.facts.steps, open.made, s_.now,
-                    e.facts.loss};
+  const Entry entry{e.assignment, e.device,    open.assignment.version, e.facts.samples, e.facts.steps, open.made,
+                    s_.now,       e.facts.loss};
   job.pending.emplace(e.assignment, entry);
   // The receipt above was written before the policy spoke; apply() turns it into a refusal if the policy refuses.
   apply(open.assignment.job, job, job.policy->on_update(entry, view(job)));

@@ -34,10 +34,11 @@ Status check(const BulkFrame& frame) {
       if (frame.index != 0) return corrupt("a number in a put");
       [[fallthrough]];
     case BulkKind::kAck:
-    case BulkKind::kDone:
-      return size_between(0, 0) ? Status() : corrupt("a body where none belongs");
+    case BulkKind::kDone: return size_between(0, 0) ? Status() : corrupt("a body where none belongs");
     case BulkKind::kChunk:
-      return size_between(kTagBytes + 1, kMaxBulkBodyBytes) ? Status() : corrupt("a chunk of " + std::to_string(frame.size) + " bytes");
+      return size_between(kTagBytes + 1, kMaxBulkBodyBytes)
+                 ? Status()
+                 : corrupt("a chunk of " + std::to_string(frame.size) + " bytes");
     case BulkKind::kFailed:
       if (frame.index < static_cast<std::uint32_t>(BulkFailure::kGrammar) ||
           frame.index > static_cast<std::uint32_t>(BulkFailure::kUnsealable))
@@ -64,8 +65,8 @@ Result<BulkFrame> decode_bulk(std::span<const std::byte> header) {
   if (header.size() != kBulkHeaderBytes) return corrupt("a header of " + std::to_string(header.size()) + " bytes");
   if (!std::equal(std::begin(kMagic), std::end(kMagic), header.begin())) return corrupt("a wrong magic number");
   if (header[kVersionAt] != kVersion) return corrupt("a version that this build does not speak");
-  const BulkFrame frame{static_cast<BulkKind>(header[kKindAt]), get_le32(&header[kIndexAt]), get_le32(&header[kWindowAt]),
-                        get_le32(&header[kSizeAt])};
+  const BulkFrame frame{static_cast<BulkKind>(header[kKindAt]), get_le32(&header[kIndexAt]),
+                        get_le32(&header[kWindowAt]), get_le32(&header[kSizeAt])};
   SHOAL_TRY(check(frame));
   return frame;
 }

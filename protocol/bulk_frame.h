@@ -16,8 +16,8 @@
 //   size    := u32   bytes of the second frame; 0 where there is none
 //   Numbers are little endian.
 //
-// The receiver speaks in acks: each one says what it holds for good and how much more it has room for, so that a transfer that
-// breaks off is resumed from the last of them.
+// The receiver speaks in acks: each one says what it holds for good and how much more it has room for, so that a
+// transfer that breaks off is resumed from the last of them.
 #pragma once
 
 #include <array>
@@ -58,8 +58,8 @@ struct BulkFrame {
 
 std::array<std::byte, kBulkHeaderBytes> encode(const BulkFrame& frame);
 
-// kCorrupt, saying which part is wrong. Never allocates for a good header. A chunk's size is checked against the object by
-// whoever knows it.
+// kCorrupt, saying which part is wrong. Never allocates for a good header. A chunk's size is checked against the object
+// by whoever knows it.
 Result<BulkFrame> decode_bulk(std::span<const std::byte> header);
 
 }  // namespace shoal::protocol

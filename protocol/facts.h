@@ -31,14 +31,14 @@ struct Assignment {
   AssignmentId id;
   JobId job;
   TaskKind kind = TaskKind::kTrain;
-  Version version = 0;           // the base model
-  std::uint32_t steps = 0;       // local steps; 0 = training.epochs epochs
-  std::uint64_t seed = 0;        // of the client's draws (batch order)
-  Duration lease{};              // from now; after it the assignment is void
+  Version version = 0;      // the base model
+  std::uint32_t steps = 0;  // local steps; 0 = training.epochs epochs
+  std::uint64_t seed = 0;   // of the client's draws (batch order)
+  Duration lease{};         // from now; after it the assignment is void
   TrainingSpec training;
-  double bound = 0;              // largest |coordinate| of the update that is admitted
-  std::uint64_t max_samples = 0; // largest sample count that is admitted (w_max)
-  std::uint32_t max_updates = 0; // most updates that are ever folded together (n_max)
+  double bound = 0;               // largest |coordinate| of the update that is admitted
+  std::uint64_t max_samples = 0;  // largest sample count that is admitted (w_max)
+  std::uint32_t max_updates = 0;  // most updates that are ever folded together (n_max)
 
   template <class Archive>
   void fields(Archive& a) {
@@ -49,13 +49,13 @@ struct Assignment {
 
 // The finished work: delta = trained - base, in the model's layout.
 struct UpdateFacts {
-  Digest digest;                 // SHA-256 of the sealed object's tags, in order (in simulation: of the floats)
-  std::uint64_t bytes = 0;       // of the encoded update
-  std::uint64_t samples = 0;     // training examples of the device (n_i)
-  std::uint64_t steps = 0;       // local steps that were made (tau_i)
-  double loss = 0;               // mean training loss over those steps
-  double norm = 0;               // L2 norm of the decoded delta; filled in by the check, not believed
-  Duration trained{};            // time spent training
+  Digest digest;              // SHA-256 of the sealed object's tags, in order (in simulation: of the floats)
+  std::uint64_t bytes = 0;    // of the encoded update
+  std::uint64_t samples = 0;  // training examples of the device (n_i)
+  std::uint64_t steps = 0;    // local steps that were made (tau_i)
+  double loss = 0;            // mean training loss over those steps
+  double norm = 0;            // L2 norm of the decoded delta; filled in by the check, not believed
+  Duration trained{};         // time spent training
 
   template <class Archive>
   void fields(Archive& a) {

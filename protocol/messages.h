@@ -43,8 +43,8 @@ struct Hello {
 // Sent on a connection made with an invitation's one-time key. Repeating it with the same device key succeeds.
 struct Redeem {
   std::uint16_t oldest = kOldestProtocol, newest = kNewestProtocol;
-  std::string name;                            // for people; need not be unique
-  std::array<std::uint8_t, 32> device_key{};   // public CURVE key that the device made itself
+  std::string name;                           // for people; need not be unique
+  std::array<std::uint8_t, 32> device_key{};  // public CURVE key that the device made itself
   friend bool operator==(const Redeem&, const Redeem&) = default;
 };
 struct Heartbeat {
@@ -100,7 +100,7 @@ struct Refused {
 };
 struct Assign {
   Assignment assignment;
-  Digest model;             // SHA-256 of the safetensors file; a cached copy may be used
+  Digest model;  // SHA-256 of the safetensors file; a cached copy may be used
   std::uint64_t model_bytes = 0;
   friend bool operator==(const Assign&, const Assign&) = default;
 };
@@ -134,9 +134,11 @@ struct Drain {
 
 }  // namespace message
 
-using DeviceMessage = std::variant<message::Hello, message::Redeem, message::Heartbeat, message::FetchModel, message::OfferUpdate,
-                                   message::EvaluationDone, message::TaskFailed, message::Goodbye>;
-using CoordinatorMessage = std::variant<message::Welcome, message::Redeemed, message::Refused, message::Assign, message::ModelTicket,
-                                        message::UploadTicket, message::Receipt, message::Revoke, message::Drain>;
+using DeviceMessage =
+    std::variant<message::Hello, message::Redeem, message::Heartbeat, message::FetchModel, message::OfferUpdate,
+                 message::EvaluationDone, message::TaskFailed, message::Goodbye>;
+using CoordinatorMessage =
+    std::variant<message::Welcome, message::Redeemed, message::Refused, message::Assign, message::ModelTicket,
+                 message::UploadTicket, message::Receipt, message::Revoke, message::Drain>;
 
 }  // namespace shoal::protocol

@@ -51,7 +51,8 @@ bool has_aes_instructions() {
 
 std::size_t ObjectInfo::sealed_bytes(std::uint32_t chunk) const {
   SHOAL_CHECK(chunk < chunks(), "a chunk beyond the object's end");
-  return static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytes, bytes - std::uint64_t{chunk} * kChunkBytes)) + kTagBytes;
+  return static_cast<std::size_t>(std::min<std::uint64_t>(kChunkBytes, bytes - std::uint64_t{chunk} * kChunkBytes)) +
+         kTagBytes;
 }
 
 Result<ObjectKey> make_object_key() {
@@ -69,8 +70,8 @@ struct ChunkCipher::Impl {
   explicit Impl(const ObjectInfo& described) : object(described), context(EVP_CIPHER_CTX_new()) {
     object.key.fill(0);  // from here on only the context holds it
     const int ready = context == nullptr ? 0
-                                         : EVP_CipherInit_ex(context, cipher_of(described.suite), nullptr, described.key.data(),
-                                                             nullptr, 1);
+                                         : EVP_CipherInit_ex(context, cipher_of(described.suite), nullptr,
+                                                             described.key.data(), nullptr, 1);
     SHOAL_CHECK(ready == 1, "OpenSSL lacks a cipher suite of this protocol");
     for (int i = 0; i < 8; ++i) associated[i] = static_cast<unsigned char>(object.id >> (8 * i));
     put_le32(object.chunks(), associated + 12);
@@ -103,10 +104,11 @@ void ChunkCipher::seal(std::uint32_t chunk, std::span<const std::byte> plain, st
   SHOAL_CHECK(plain.size() + kTagBytes == sealed.size(), "a plain chunk of the wrong size");
   unsigned char* out = as_uchar(sealed.data());
   int n = 0, rest = 0;
-  const bool done = impl_->begin(chunk, true) &&
-                    EVP_CipherUpdate(impl_->context, out, &n, as_uchar(plain.data()), static_cast<int>(plain.size())) == 1 &&
-                    EVP_CipherFinal_ex(impl_->context, out + n, &rest) == 1 &&
-                    EVP_CIPHER_CTX_ctrl(impl_->context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, out + plain.size()) == 1;
+  const bool done =
+      impl_->begin(chunk, true) &&
+      EVP_CipherUpdate(impl_->context, out, &n, as_uchar(plain.data()), static_cast<int>(plain.size())) == 1 &&
+      EVP_CipherFinal_ex(impl_->context, out + n, &rest) == 1 &&
+      EVP_CIPHER_CTX_ctrl(impl_->context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, out + plain.size()) == 1;
   SHOAL_CHECK(done, "OpenSSL failed to seal a chunk");
 }
 
@@ -122,9 +124,9 @@ Status ChunkCipher::open(std::uint32_t chunk, std::span<const std::byte> sealed,
   std::memcpy(tag, sealed.data() + plain.size(), kTagBytes);
   unsigned char* out = as_uchar(plain.data());
   int n = 0, rest = 0;
-  const bool prepared = impl_->begin(chunk, false) &&
-                        EVP_CIPHER_CTX_ctrl(impl_->context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag) == 1 &&
-                        EVP_CipherUpdate(impl_->context, out, &n, as_uchar(sealed.data()), static_cast<int>(plain.size())) == 1;
+  const bool prepared =
+      impl_->begin(chunk, false) && EVP_CIPHER_CTX_ctrl(impl_->context, EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag) == 1 &&
+      EVP_CipherUpdate(impl_->context, out, &n, as_uchar(sealed.data()), static_cast<int>(plain.size())) == 1;
   SHOAL_CHECK(prepared, "OpenSSL failed to open a chunk");
   if (EVP_CipherFinal_ex(impl_->context, out + n, &rest) != 1) return corrupt("does not open with its key");
   return {};

@@ -1,8 +1,8 @@
 // Sealed objects: what crosses the bulk plane and lies on disk. A byte string cut in chunks, each encrypted and tagged.
 //
 //   object := chunk{count}          chunk := ciphertext tag[16]
-//   Every chunk but the last holds kChunkBytes of plaintext. Nonce = chunk index (96-bit little endian), associated data =
-//   object id u64, chunk index u32, chunk count u32 (little endian). One random key an object, never used twice.
+//   Every chunk but the last holds kChunkBytes of plaintext. Nonce = chunk index (96-bit little endian), associated
+//   data = object id u64, chunk index u32, chunk count u32 (little endian). One random key an object, never used twice.
 #pragma once
 
 #include <array>
@@ -29,7 +29,7 @@ struct ObjectInfo {
   std::uint64_t id = 0;     // an update's assignment, or a random id of a model
   std::uint64_t bytes = 0;  // plaintext
   CipherSuite suite = CipherSuite::kAes256Gcm;
-  ObjectKey key{};          // travels over the control plane only
+  ObjectKey key{};  // travels over the control plane only
 
   std::uint32_t chunks() const { return static_cast<std::uint32_t>((bytes + kChunkBytes - 1) / kChunkBytes); }
   // Sealed size of one chunk, and of the whole object.

@@ -9,13 +9,13 @@
 namespace shoal::protocol {
 
 struct TrainingSpec {
-  std::uint32_t epochs = 1;      // local epochs (E), when the policy does not set local steps
-  std::uint32_t batch_size = 10; // examples a step (B)
-  double learning_rate = 0.1;    // SGD
+  std::uint32_t epochs = 1;       // local epochs (E), when the policy does not set local steps
+  std::uint32_t batch_size = 10;  // examples a step (B)
+  double learning_rate = 0.1;     // SGD
   double momentum = 0;
   double weight_decay = 0;
-  double proximal = 0;           // mu of FedProx (Li et al. 2018); 0 is plain local SGD
-  std::string plan = "full";     // which parameters are trained
+  double proximal = 0;        // mu of FedProx (Li et al. 2018); 0 is plain local SGD
+  std::string plan = "full";  // which parameters are trained
 
   template <class Visitor>
   void visit(Visitor& v) {

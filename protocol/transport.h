@@ -61,7 +61,7 @@ class ControlServer {
   virtual void send(const Peer& peer, std::span<const std::byte> payload) = 0;
   // Ends a poll() from another thread.
   virtual void wake() = 0;
-  virtual std::string endpoint() const = 0;  // as bound, with the real port
+  virtual std::string endpoint() const = 0;          // as bound, with the real port
   virtual std::uint64_t bytes_received() const = 0;  // framed, as far as the socket tells
   virtual std::uint64_t bytes_sent() const = 0;
 };
@@ -113,16 +113,17 @@ struct BulkCounters {
 class BulkServer {
  public:
   virtual ~BulkServer() = default;
-  virtual Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source, Duration validity) = 0;
-  virtual Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk, std::shared_ptr<ChunkSink> sink,
-                                      Duration validity) = 0;
+  virtual Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source,
+                                        Duration validity) = 0;
+  virtual Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk,
+                                      std::shared_ptr<ChunkSink> sink, Duration validity) = 0;
   virtual void withdraw(const std::string& user) = 0;
   virtual BulkCounters counters() const = 0;
   virtual std::string endpoint() const = 0;
 };
 
-// One transfer on the calling thread, until done, failed, stalled for `stall`, or `keep_going()` returns false (kTimeout). A
-// failed transfer is resumed with a new ticket. Bounds its memory to the credit window, a few chunks.
+// One transfer on the calling thread, until done, failed, stalled for `stall`, or `keep_going()` returns false
+// (kTimeout). A failed transfer is resumed with a new ticket. Bounds its memory to the credit window, a few chunks.
 class BulkClient {
  public:
   virtual ~BulkClient() = default;

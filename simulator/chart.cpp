@@ -62,13 +62,14 @@ std::string axes(const Chart& chart, const Scale& x, const Scale& y) {
   std::string svg;
   for (int i = 0; y.low + i * y.step <= y.high + y.step / 2; ++i) {
     const double value = y.low + i * y.step, at = y(value);
-    svg += "<line class=\"grid\" x1=\"" + number(kLeft) + "\" x2=\"" + number(kWidth - kRight) + "\" y1=\"" + number(at) +
-           "\" y2=\"" + number(at) + "\"/>";
+    svg += "<line class=\"grid\" x1=\"" + number(kLeft) + "\" x2=\"" + number(kWidth - kRight) + "\" y1=\"" +
+           number(at) + "\" y2=\"" + number(at) + "\"/>";
     svg += text(kLeft - 8, at + 4, "end", "tick", number(std::fabs(value) < y.step / 1e6 ? 0 : value, 4));
   }
   for (int i = 0; x.low + i * x.step <= x.high + x.step / 2; ++i) {
     const double value = x.low + i * x.step;
-    svg += text(x(value), kHeight - kBottom + 18, "middle", "tick", number(std::fabs(value) < x.step / 1e6 ? 0 : value, 4));
+    svg += text(x(value), kHeight - kBottom + 18, "middle", "tick",
+                number(std::fabs(value) < x.step / 1e6 ? 0 : value, 4));
   }
   svg += "<line class=\"axis\" x1=\"" + number(kLeft) + "\" x2=\"" + number(kWidth - kRight) + "\" y1=\"" +
          number(kHeight - kBottom) + "\" y2=\"" + number(kHeight - kBottom) + "\"/>";
@@ -92,17 +93,20 @@ std::string points_json(const std::vector<Series>& all, const Scale& x, const Sc
   std::string json = "[";
   for (const Series& series : all) {
     std::string name;
-    for (char c : series.name) name += c == '"' || c == '\\' ? std::string("\\") + c : c == '<' ? "\\u003c" : std::string(1, c);
-    json += (json.size() > 1 ? ",{\"n\":\"" : "{\"n\":\"") + name + "\",\"c\":" + std::to_string(series.color) + ",\"p\":[";
+    for (char c : series.name)
+      name += c == '"' || c == '\\' ? std::string("\\") + c : c == '<' ? "\\u003c" : std::string(1, c);
+    json +=
+        (json.size() > 1 ? ",{\"n\":\"" : "{\"n\":\"") + name + "\",\"c\":" + std::to_string(series.color) + ",\"p\":[";
     for (std::size_t i = 0; i < series.x.size(); ++i)
-      json += (i > 0 ? ",[" : "[") + number(series.x[i], 5) + "," + number(series.y[i], 5) + "," + number(x(series.x[i]), 5) +
-              "," + number(y(series.y[i]), 5) + "]";
+      json += (i > 0 ? ",[" : "[") + number(series.x[i], 5) + "," + number(series.y[i], 5) + "," +
+              number(x(series.x[i]), 5) + "," + number(y(series.y[i]), 5) + "]";
     json += "]}";
   }
   return json + "]";
 }
 
-Axis unit_axis(std::string_view title, double largest, std::initializer_list<std::pair<double, std::string_view>> units) {
+Axis unit_axis(std::string_view title, double largest,
+               std::initializer_list<std::pair<double, std::string_view>> units) {
   Axis axis;
   std::string_view unit = units.begin()->second;
   for (const auto& [divisor, name] : units) {

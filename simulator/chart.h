@@ -9,7 +9,7 @@ namespace shoal::simulator {
 
 struct Series {
   std::string name;
-  std::size_t color = 0;  // class s0, s1, ...
+  std::size_t color = 0;     // class s0, s1, ...
   std::vector<double> x, y;  // equally long, x ascending
 };
 
@@ -26,8 +26,8 @@ struct Chart {
   std::vector<Series> series;
 };
 
-// One <figure> with the SVG and, for the page's hover script, the points as JSON. Long series are thinned to what a screen
-// can show. A chart without a point says so.
+// One <figure> with the SVG and, for the page's hover script, the points as JSON. Long series are thinned to what a
+// screen can show. A chart without a point says so.
 std::string to_html(const Chart& chart);
 
 // Units that suit the largest value: "virtual time (min)", "data moved (GB)".

@@ -27,7 +27,8 @@ Work::Work(const Population& population, DeviceId device, const protocol::Assign
 
 void Work::resume(Time now) {
   const Duration pause = now - paused_;
-  for (Time* time : {&assigned_, &downloaded_, &computed_, &delivered_, &vanishes_}) *time = saturating_add(*time, pause);
+  for (Time* time : {&assigned_, &downloaded_, &computed_, &delivered_, &vanishes_})
+    *time = saturating_add(*time, pause);
   paused_ = kNever;
 }
 

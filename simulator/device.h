@@ -11,7 +11,10 @@ namespace shoal::simulator {
 
 struct Traffic {
   std::uint64_t down = 0, up = 0;  // bytes, sealed
-  template <class A> void fields(A& a) { a(down, up); }
+  template <class A>
+  void fields(A& a) {
+    a(down, up);
+  }
 };
 
 // An assignment on its way through a device. The plan is made when the assignment arrives; a device that goes offline
@@ -19,8 +22,8 @@ struct Traffic {
 class Work {
  public:
   Work() = default;
-  // Sizes in bytes; `steps` local steps (0 for an evaluation, which uploads nothing to speak of). `attempt` differs when
-  // a device that lost its work is given it again.
+  // Sizes in bytes; `steps` local steps (0 for an evaluation, which uploads nothing to speak of). `attempt` differs
+  // when a device that lost its work is given it again.
   Work(const Population& population, DeviceId device, const protocol::Assignment& assignment, std::uint64_t steps,
        Traffic sizes, Time now, std::uint32_t attempt);
 

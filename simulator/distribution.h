@@ -31,7 +31,8 @@ struct Distribution {
   void visit(Visitor& v) {
     v("kind", kind, any, "homogeneous, normal, lognormal or exponential");
     v("mean", mean, between(0.0, 1e15), "Mean");
-    v("spread", spread, between(0.0, 10.0), "Standard deviation as a share of the mean (normal), sigma of the logarithm (lognormal)");
+    v("spread", spread, between(0.0, 10.0),
+      "Standard deviation as a share of the mean (normal), sigma of the logarithm (lognormal)");
   }
   template <class Archive>
   void fields(Archive& a) {

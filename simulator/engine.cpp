@@ -14,7 +14,11 @@ namespace event = coordinator::event;
 }  // namespace
 
 Engine::Engine(const EngineOptions& options, const Population& population, Learning& learning, Observer& observer)
-    : options_(options), population_(population), learning_(learning), observer_(observer), devices_(population.size()) {
+    : options_(options),
+      population_(population),
+      learning_(learning),
+      observer_(observer),
+      devices_(population.size()) {
   for (std::uint64_t d = 1; d <= population.size(); ++d) capacity_ += 1 / population.profile(DeviceId{d}).step_seconds;
 }
 
@@ -31,7 +35,8 @@ Status Engine::begin() {
     state(device).period = beginning.online ? 0 : 1;
     if (!population_.always_online()) {
       using Kind = Occurrence::Kind;
-      queue_.push({.at = now_ + beginning.left, .device = device,
+      queue_.push({.at = now_ + beginning.left,
+                   .device = device,
                    .kind = beginning.online ? Kind::kGoesOffline : Kind::kComesOnline});
     }
     if (beginning.online) SHOAL_TRY(arrive(device));
@@ -42,8 +47,10 @@ Status Engine::begin() {
 Status Engine::turn() {
   const Time timer = machine_.next_timer(), occurrence = queue_.next();
   if (timer == kNever && occurrence == kNever)
-    return Error(ErrorCode::kFailed, "the job cannot go on: nothing is under way and no device is expected; "
-                                     "job." + std::string(name_of(options_.job.policy)) + " may ask for more devices than there are");
+    return Error(ErrorCode::kFailed,
+                 "the job cannot go on: nothing is under way and no device is expected; "
+                 "job." +
+                     std::string(name_of(options_.job.policy)) + " may ask for more devices than there are");
   now_ = std::max(now_, std::min(timer, occurrence));
   // At equal times the device comes first: what arrives at the deadline itself is in time.
   if (occurrence <= timer) return occur(queue_.pop());
@@ -97,7 +104,8 @@ Status Engine::carry(const coordinator::Action& action) {
 
 Status Engine::carry_assign(const action::Assign& action) {
   const auto held = works_.find(action.device);
-  if (held != works_.end() && held->second.assignment().id == action.assignment.id) return {};  // said again to a device that is back
+  if (held != works_.end() && held->second.assignment().id == action.assignment.id)
+    return {};  // said again to a device that is back
   abandon(action.device);
 
   const std::uint64_t steps = local_steps(action.assignment, learning_.train_samples(action.device));
@@ -159,13 +167,9 @@ Status Engine::occur(const Occurrence& occurrence) {
       s.present = false;
       next_period(device);
       return s.away ? Status{} : leave(device);
-    case Kind::kReturns:
-      s.away = false;
-      return s.present ? arrive(device) : Status{};
-    case Kind::kVanishes:
-      return occurrence.ticket == s.ticket ? vanish(device) : Status{};
-    case Kind::kDelivers:
-      return occurrence.ticket == s.ticket ? deliver(device) : Status{};
+    case Kind::kReturns: s.away = false; return s.present ? arrive(device) : Status{};
+    case Kind::kVanishes: return occurrence.ticket == s.ticket ? vanish(device) : Status{};
+    case Kind::kDelivers: return occurrence.ticket == s.ticket ? deliver(device) : Status{};
   }
   return {};
 }
@@ -194,7 +198,9 @@ Status Engine::vanish(DeviceId device) {
   const AssignmentId assignment = works_.at(device).assignment().id;
   abandon(device);
   state(device).away = true;
-  queue_.push({.at = saturating_add(now_, population_.absence(assignment)), .device = device, .kind = Occurrence::Kind::kReturns});
+  queue_.push({.at = saturating_add(now_, population_.absence(assignment)),
+               .device = device,
+               .kind = Occurrence::Kind::kReturns});
   return feed(event::DeviceLost{device});
 }
 
@@ -233,12 +239,15 @@ Status Engine::deliver_update(DeviceId device, const Work& work) {
 void Engine::next_period(DeviceId device) {
   DeviceState& s = state(device);
   const Duration length = population_.period(device, ++s.period);
-  queue_.push({.at = saturating_add(now_, length), .device = device,
+  queue_.push({.at = saturating_add(now_, length),
+               .device = device,
                .kind = s.present ? Occurrence::Kind::kGoesOffline : Occurrence::Kind::kComesOnline});
 }
 
 void Engine::schedule(DeviceId device, const Work& work) {
-  queue_.push({.at = work.next(), .device = device, .ticket = ++state(device).ticket,
+  queue_.push({.at = work.next(),
+               .device = device,
+               .ticket = ++state(device).ticket,
                .kind = work.vanishes() ? Occurrence::Kind::kVanishes : Occurrence::Kind::kDelivers});
 }
 
@@ -267,13 +276,15 @@ void Engine::account(const Work& work) {
 
 void Engine::save(Encoder& encoder) const {
   SHOAL_CHECK(pending_.empty() && !record_ready_, "an engine is saved between turns");
-  encoder(machine_.save(), queue_, now_, devices_, works_, void_, rounds_, events_, version_, total_, steps_, record_.bytes,
-          record_.steps, record_.failed, record_.refused, record_.devices);
+  encoder(machine_.save(), queue_, now_, devices_, works_, void_, rounds_, events_, version_, total_, steps_,
+          record_.bytes, record_.steps, record_.failed, record_.refused, record_.devices);
   learning_.save(encoder);
 }
 
 Status Engine::load(Decoder& decoder) {
-  const auto corrupt = [] { return Error(ErrorCode::kCorrupt, "the checkpoint does not belong to this experiment and build"); };
+  const auto corrupt = [] {
+    return Error(ErrorCode::kCorrupt, "the checkpoint does not belong to this experiment and build");
+  };
   std::string snapshot;
   const std::size_t devices = devices_.size();
   decoder(snapshot, queue_, now_, devices_, works_, void_, rounds_, events_, version_, total_, steps_, record_.bytes,
@@ -284,7 +295,8 @@ Status Engine::load(Decoder& decoder) {
   if (!machine.ok()) return std::move(machine).error().because_of_this("cannot take up the coordinator's state");
   machine_ = *std::move(machine);
   for (const auto& [device, work] : works_)
-    if (!work.vanishes() && !void_.contains(work.assignment().id)) learning_.begin(device, work.assignment(), work.next());
+    if (!work.vanishes() && !void_.contains(work.assignment().id))
+      learning_.begin(device, work.assignment(), work.next());
   return {};
 }
 

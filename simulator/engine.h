@@ -22,18 +22,19 @@ namespace shoal::simulator {
 struct RoundRecord {
   std::uint64_t round = 0;  // closed so far, the abandoned ones included
   Version version = 0;
-  Time at{};                // virtual
-  Traffic bytes;            // since the record before
-  Traffic total;            // since the beginning
-  double steps = 0;         // local steps made since the record before, wasted ones included
+  Time at{};         // virtual
+  Traffic bytes;     // since the record before
+  Traffic total;     // since the beginning
+  double steps = 0;  // local steps made since the record before, wasted ones included
   std::uint32_t received = 0, failed = 0, outstanding = 0;
   std::map<protocol::Refusal, std::uint32_t> refused;
-  double train_loss = 0;    // mean over the folded updates
-  double staleness = 0;     // versions, mean over the folded updates
-  double norm = 0;          // L2, of the model's change
-  Digest digest;            // of the model
-  std::optional<protocol::EvaluationFacts> test;     // central test set
-  std::optional<protocol::EvaluationFacts> devices;  // test splits on devices, of an evaluation that ended in this round
+  double train_loss = 0;                          // mean over the folded updates
+  double staleness = 0;                           // versions, mean over the folded updates
+  double norm = 0;                                // L2, of the model's change
+  Digest digest;                                  // of the model
+  std::optional<protocol::EvaluationFacts> test;  // central test set
+  std::optional<protocol::EvaluationFacts>
+      devices;  // test splits on devices, of an evaluation that ended in this round
 
   std::uint32_t refusals() const {
     std::uint32_t n = 0;
@@ -89,7 +90,10 @@ class Engine {
     bool present = true;
     bool away = false;
     bool reachable() const { return present && !away; }
-    template <class A> void fields(A& a) { a(ticket, period, present, away); }
+    template <class A>
+    void fields(A& a) {
+      a(ticket, period, present, away);
+    }
   };
 
   Status feed(coordinator::Event event);
@@ -109,7 +113,7 @@ class Engine {
   DeviceState& state(DeviceId device) { return devices_[device.value - 1]; }
   void next_period(DeviceId device);
   void schedule(DeviceId device, const Work& work);
-  void abandon(DeviceId device);       // drops the work in hand, if any
+  void abandon(DeviceId device);  // drops the work in hand, if any
   void account(const Work& work);
 
   EngineOptions options_;
@@ -123,10 +127,10 @@ class Engine {
   Time now_{};
   std::vector<DeviceState> devices_;
   std::map<DeviceId, Work> works_;
-  std::set<AssignmentId> void_;  // the coordinator has closed them, the device does not know yet
+  std::set<AssignmentId> void_;             // the coordinator has closed them, the device does not know yet
   std::deque<coordinator::Event> pending_;  // to be stepped within this turn
-  RoundRecord record_;           // being made
-  bool record_ready_ = false;    // its version is folded; only within a turn
+  RoundRecord record_;                      // being made
+  bool record_ready_ = false;               // its version is folded; only within a turn
   std::uint64_t rounds_ = 0, events_ = 0;
   Version version_ = 0;
   Traffic total_;

@@ -1,4 +1,5 @@
-// The virtual world's agenda: what happens when, in the order (time, sequence), so that equal times keep their order of entry.
+// The virtual world's agenda: what happens when, in the order (time, sequence), so that equal times keep their order of
+// entry.
 #pragma once
 
 #include <algorithm>

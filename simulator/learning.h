@@ -1,4 +1,5 @@
-// What needs tensors in a simulation: local training, evaluation and the folds, behind one interface that the engine drives.
+// What needs tensors in a simulation: local training, evaluation and the folds, behind one interface that the engine
+// drives.
 #pragma once
 
 #include <memory>
@@ -53,8 +54,8 @@ class Learning {
   virtual Result<Folded> fold(const coordinator::action::Fold& fold) = 0;
   virtual void drop(std::span<const Version> versions) = 0;
 
-  // Starts to evaluate the newest model on the central test set, before everything else that is begun; then waits for it.
-  // nullopt where there is no test set or nothing was started.
+  // Starts to evaluate the newest model on the central test set, before everything else that is begun; then waits for
+  // it. nullopt where there is no test set or nothing was started.
   virtual void begin_test() = 0;
   virtual Result<std::optional<protocol::EvaluationFacts>> test_result() = 0;
   // The newest model's digest, and its file; nothing is written where there are no tensors.

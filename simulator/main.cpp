@@ -1,16 +1,15 @@
 // shoal-sim: runs experiments in virtual time, and replays what a live coordinator did.
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <nlohmann/json.hpp>
 
 #include "base/units.h"
 #include "cli/config.h"
@@ -44,16 +43,18 @@ class Display final : public simulator::RunListener {
       accuracy_ = text;
     }
     const bool last = record.version >= rounds_;
-    const bool due = interactive_ ? !shown_ || wall - last_shown_ >= std::chrono::milliseconds(100)
-                                  : record.version == 1 || record.version % std::max<std::uint64_t>(1, rounds_ / 50) == 0;
+    const bool due = interactive_
+                         ? !shown_ || wall - last_shown_ >= std::chrono::milliseconds(100)
+                         : record.version == 1 || record.version % std::max<std::uint64_t>(1, rounds_ / 50) == 0;
     if (!due && !last) return;
     shown_ = true;
     last_shown_ = wall;
     std::string facts = "round " + std::to_string(record.version) + "/" + std::to_string(rounds_) + ", " +
                         human_duration(record.at.time_since_epoch()) + " virtual" + accuracy_ + ", " +
                         human_bytes(record.total.up) + " up, " + human_bytes(record.total.down) + " down";
-    if (!interactive_) facts += ", received " + std::to_string(record.received) + " updates, " +
-                                std::to_string(record.refusals()) + " refused";
+    if (!interactive_)
+      facts += ", received " + std::to_string(record.received) + " updates, " + std::to_string(record.refusals()) +
+               " refused";
     bar_.show(static_cast<double>(record.version), static_cast<double>(rounds_), facts);
   }
   void on_notice(std::string_view line) override { bar_.say(line); }
@@ -86,8 +87,9 @@ Status read_options(const RunArguments& arguments, const std::string& out, simul
   SHOAL_TRY(cli::load_file(arguments.resume ? out + "/config.toml" : arguments.file, options));
   for (const std::string& setting : arguments.settings) {
     if (arguments.resume && !setting.starts_with("workers="))
-      return Error(ErrorCode::kInvalid, "--set " + setting + " would make another run of the one that --resume continues; "
-                                        "only workers may change");
+      return Error(ErrorCode::kInvalid, "--set " + setting +
+                                            " would make another run of the one that --resume continues; "
+                                            "only workers may change");
     SHOAL_TRY(cli::set(options, setting));
   }
   return check(options);
@@ -105,11 +107,17 @@ const char* name_of(simulator::RunEnd end) {
 void print_summary(const simulator::RunSummary& summary, const simulator::RunFolder& folder, bool json) {
   const double wall = to_seconds(summary.wall);
   if (json) {
-    const nlohmann::ordered_json object = {
-        {"end", name_of(summary.end)}, {"rounds", summary.version}, {"accuracy", summary.accuracy},
-        {"virtual_seconds", to_seconds(summary.at.time_since_epoch())}, {"wall_seconds", wall}, {"events", summary.events},
-        {"bytes_up", summary.traffic.up}, {"bytes_down", summary.traffic.down}, {"utilisation", summary.utilisation},
-        {"digest", summary.digest.hex()}, {"folder", folder.path()}};
+    const nlohmann::ordered_json object = {{"end", name_of(summary.end)},
+                                           {"rounds", summary.version},
+                                           {"accuracy", summary.accuracy},
+                                           {"virtual_seconds", to_seconds(summary.at.time_since_epoch())},
+                                           {"wall_seconds", wall},
+                                           {"events", summary.events},
+                                           {"bytes_up", summary.traffic.up},
+                                           {"bytes_down", summary.traffic.down},
+                                           {"utilisation", summary.utilisation},
+                                           {"digest", summary.digest.hex()},
+                                           {"folder", folder.path()}};
     std::printf("%s\n", object.dump().c_str());
     return;
   }
@@ -135,9 +143,9 @@ Status run(const RunArguments& arguments) {
   }
   std::atomic<bool> stop{false};
   const cli::StopSignals signals([&] { stop = true; });
-  SHOAL_TRY_ASSIGN(simulator::RunFolder folder,
-                   arguments.resume ? simulator::RunFolder::open(out)
-                                    : simulator::RunFolder::create(out, cli::print(request.options)));
+  SHOAL_TRY_ASSIGN(simulator::RunFolder folder, arguments.resume
+                                                    ? simulator::RunFolder::open(out)
+                                                    : simulator::RunFolder::create(out, cli::print(request.options)));
   const SteadyClock clock;
   Display display(request.options.job.rounds, cli::terminal_of(STDERR_FILENO));
   SHOAL_TRY_ASSIGN(const simulator::RunSummary summary, run_experiment(request, folder, clock, display, stop));
@@ -160,14 +168,15 @@ Status replay(const ReplayArguments& arguments) {
     if (difference) object["first_difference"] = {{"sequence", difference->sequence}, {"event", difference->event}};
     std::printf("%s\n", object.dump().c_str());
   } else if (!difference) {
-    std::printf("%llu events replayed, all with the actions they had live\n", static_cast<unsigned long long>(replay.events()));
+    std::printf("%llu events replayed, all with the actions they had live\n",
+                static_cast<unsigned long long>(replay.events()));
     for (const auto& job : replay.machine().jobs())
       std::printf("job %llu  %s  version %llu\n", static_cast<unsigned long long>(job.job.value), job.spec.name.c_str(),
                   static_cast<unsigned long long>(job.version));
   }
   if (difference)
-    return Error(ErrorCode::kFailed, "event " + std::to_string(difference->sequence) + " (" + difference->event + ", at " +
-                                         human_duration(difference->at.time_since_epoch()) +
+    return Error(ErrorCode::kFailed, "event " + std::to_string(difference->sequence) + " (" + difference->event +
+                                         ", at " + human_duration(difference->at.time_since_epoch()) +
                                          ") gave other actions than it did live");
   return {};
 }
@@ -175,7 +184,8 @@ Status replay(const ReplayArguments& arguments) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Simulates federated learning on virtual devices, with the coordinator and the training of the real system.");
+  CLI::App app(
+      "Simulates federated learning on virtual devices, with the coordinator and the training of the real system.");
   app.footer("Example: shoal-sim run configs/mnist-2nn.toml --set job.seed=2 --out runs/seed-2");
   app.require_subcommand(1);
 
@@ -183,7 +193,8 @@ int main(int argc, char** argv) {
   CLI::App* run_command = app.add_subcommand("run", "Run an experiment");
   run_command->footer("Example: shoal-sim run configs/synthetic.toml --set population.devices=1000");
   run_command->add_option("FILE", run_arguments.file, "The experiment, in TOML");
-  run_command->add_option("--set", run_arguments.settings, "Override one option: --set job.rounds=20")->allow_extra_args(false);
+  run_command->add_option("--set", run_arguments.settings, "Override one option: --set job.rounds=20")
+      ->allow_extra_args(false);
   run_command->add_option("--out", run_arguments.out, "Run folder; runs/NAME-OF-FILE unless given");
   run_command->add_flag("--resume", run_arguments.resume, "Continue the interrupted run in the folder");
   run_command->add_flag("--print-config", run_arguments.print, "Print the effective configuration and stop");

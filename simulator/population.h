@@ -1,4 +1,5 @@
-// The fleet: what every virtual device is like. A pure function of (options, seed, device), so an idle device costs no memory.
+// The fleet: what every virtual device is like. A pure function of (options, seed, device), so an idle device costs no
+// memory.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +21,8 @@ struct AvailabilityOptions {
   void visit(Visitor& v) {
     v("online", online, any, "Seconds that a device stays online; mean 0 is always");
     v("offline", offline, any, "Seconds that it then stays away");
-    v("drop_out", drop_out, between(0.0, 1.0), "Share of the assignments whose device vanishes midway and forgets its work");
+    v("drop_out", drop_out, between(0.0, 1.0),
+      "Share of the assignments whose device vanishes midway and forgets its work");
     v("absence", absence, any, "Seconds until a device that dropped out is back");
   }
   template <class Archive>
@@ -30,13 +32,13 @@ struct AvailabilityOptions {
 };
 
 struct PopulationOptions {
-  std::uint32_t devices = 0;                     // 0: one for every client of the partition
-  Distribution step_seconds{.mean = 0.01};       // compute time of one local step
-  double jitter = 0.05;                          // of a single step, as a share of its time
-  Distribution download{.mean = 10e6};           // bytes per second; 0: no limit
-  Distribution upload{.mean = 2e6};              // bytes per second; 0: no limit
-  Distribution latency{.mean = 0.05};            // seconds before the first byte, one way
-  Distribution samples{.mean = 600};             // training examples of a device, where there is no real data
+  std::uint32_t devices = 0;                // 0: one for every client of the partition
+  Distribution step_seconds{.mean = 0.01};  // compute time of one local step
+  double jitter = 0.05;                     // of a single step, as a share of its time
+  Distribution download{.mean = 10e6};      // bytes per second; 0: no limit
+  Distribution upload{.mean = 2e6};         // bytes per second; 0: no limit
+  Distribution latency{.mean = 0.05};       // seconds before the first byte, one way
+  Distribution samples{.mean = 600};        // training examples of a device, where there is no real data
   AvailabilityOptions availability;
 
   template <class Visitor>

@@ -8,9 +8,17 @@
 namespace shoal::simulator {
 
 std::string_view kind_of(const coordinator::Event& event) {
-  constexpr std::array<std::string_view, 11> kKinds{
-      "JobSubmitted",     "JobStopRequested", "DeviceReady", "DeviceLost", "UpdateReceived", "EvaluationReceived",
-      "AssignmentFailed", "Committed",        "FoldFailed",  "StorageChanged", "Tick"};
+  constexpr std::array<std::string_view, 11> kKinds{"JobSubmitted",
+                                                    "JobStopRequested",
+                                                    "DeviceReady",
+                                                    "DeviceLost",
+                                                    "UpdateReceived",
+                                                    "EvaluationReceived",
+                                                    "AssignmentFailed",
+                                                    "Committed",
+                                                    "FoldFailed",
+                                                    "StorageChanged",
+                                                    "Tick"};
   static_assert(kKinds.size() == std::variant_size_v<coordinator::Event>);
   return kKinds[event.index()];
 }
@@ -19,7 +27,8 @@ Status Replay::begin(std::string_view snapshot, std::uint64_t sequence) {
   sequence_ = sequence;
   if (snapshot.empty()) return {};
   auto machine = coordinator::Machine::load(snapshot);
-  if (!machine.ok()) return std::move(machine).error().because_of_this("cannot begin the replay at event " + std::to_string(sequence));
+  if (!machine.ok())
+    return std::move(machine).error().because_of_this("cannot begin the replay at event " + std::to_string(sequence));
   machine_ = *std::move(machine);
   return {};
 }

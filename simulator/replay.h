@@ -16,7 +16,7 @@ namespace shoal::simulator {
 struct ReplayDifference {
   std::uint64_t sequence = 0;
   Time at{};
-  std::string event;  // its kind: "UpdateReceived"
+  std::string event;                         // its kind: "UpdateReceived"
   std::uint64_t recorded = 0, replayed = 0;  // hashes of the actions
 };
 

@@ -54,7 +54,8 @@ std::vector<Series> curves(std::span<const RunHistory> runs, double (*x)(const H
 }
 
 // The same quantity against rounds, virtual time and bytes.
-std::string row_of_charts(std::span<const RunHistory> runs, const std::string& title, const Axis& y, const Value& value) {
+std::string row_of_charts(std::span<const RunHistory> runs, const std::string& title, const Axis& y,
+                          const Value& value) {
   const Axis time = time_axis("time", largest(runs, seconds_of));
   const Axis bytes = bytes_axis("data moved, both ways", largest(runs, bytes_of));
   return to_html({title + " by rounds", {"rounds", 1}, y, curves(runs, rounds_of, value)}) +
@@ -64,19 +65,22 @@ std::string row_of_charts(std::span<const RunHistory> runs, const std::string& t
 
 std::string charts(std::span<const RunHistory> runs) {
   const bool tested = std::any_of(runs.begin(), runs.end(), [](const RunHistory& run) {
-    return std::any_of(run.points.begin(), run.points.end(), [](const HistoryPoint& p) { return p.accuracy.has_value(); });
+    return std::any_of(run.points.begin(), run.points.end(),
+                       [](const HistoryPoint& p) { return p.accuracy.has_value(); });
   });
   std::string html = "<section class=\"charts\">\n";
   if (tested) {
     html += row_of_charts(runs, "Test accuracy (%)", {"", 0.01}, [](const HistoryPoint& p) { return p.accuracy; });
     html += row_of_charts(runs, "Test loss", {"", 1}, [](const HistoryPoint& p) { return p.loss; });
   } else {
-    html += row_of_charts(runs, "Training loss", {"", 1}, [](const HistoryPoint& p) { return std::optional(p.train_loss); });
+    html += row_of_charts(runs, "Training loss", {"", 1},
+                          [](const HistoryPoint& p) { return std::optional(p.train_loss); });
   }
   const auto plain = [&](const std::string& title, const Value& value) {
     return to_html({title, {"rounds", 1}, {"", 1, true}, curves(runs, rounds_of, value)});
   };
-  html += plain("Updates folded in a round", [](const HistoryPoint& p) { return std::optional(static_cast<double>(p.received)); });
+  html += plain("Updates folded in a round",
+                [](const HistoryPoint& p) { return std::optional(static_cast<double>(p.received)); });
   html += plain("Updates refused or failed in a round",
                 [](const HistoryPoint& p) { return std::optional(static_cast<double>(p.refused + p.failed)); });
   html += plain("Mean staleness (versions)", [](const HistoryPoint& p) { return std::optional(p.staleness); });
@@ -101,7 +105,9 @@ std::vector<Final> finals(const RunHistory& run) {
     refused += point.refused;
   }
   std::vector<Final> figures;
-  const auto percent = [](const std::optional<double>& share) { return share ? format("%.2f %%", 100 * *share) : std::string("–"); };
+  const auto percent = [](const std::optional<double>& share) {
+    return share ? format("%.2f %%", 100 * *share) : std::string("–");
+  };
   figures.push_back({"final accuracy", percent(accuracy)});
   figures.push_back({"best accuracy", percent(best)});
   figures.push_back({"final loss", format("%.4f", loss.value_or(last.train_loss))});
@@ -133,7 +139,8 @@ std::string final_table(std::span<const RunHistory> runs) {
     html += "<tr><th>" + swatch(r) + escaped(runs[r].name) + "</th>";
     const std::vector<Final> figures = finals(runs[r]);
     for (std::size_t i = 0; i < head.size(); ++i)
-      html += "<td class=\"n\">" + (figures.size() == head.size() ? escaped(figures[i].value) : std::string("–")) + "</td>";
+      html +=
+          "<td class=\"n\">" + (figures.size() == head.size() ? escaped(figures[i].value) : std::string("–")) + "</td>";
     html += "<td><code>" + escaped(runs[r].digest.substr(0, 12)) + "</code></td></tr>\n";
   }
   return html + "</tbody></table></div>\n";
@@ -180,10 +187,12 @@ std::string configuration(std::span<const RunHistory> runs) {
 
 std::string page(std::span<const RunHistory> runs) {
   const std::string title = runs.size() == 1 ? runs[0].name : std::to_string(runs.size()) + " runs compared";
-  std::string html = "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-                     "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>" + escaped(title) +
-                     " – Shoal</title>\n<style>" + std::string(kReportStyle) + "</style></head><body><main>\n<header><h1>" +
-                     escaped(title) + "</h1><p>Shoal, federated learning for fleets of small devices</p></header>\n";
+  std::string html =
+      "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
+      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\"><title>" +
+      escaped(title) + " – Shoal</title>\n<style>" + std::string(kReportStyle) +
+      "</style></head><body><main>\n<header><h1>" + escaped(title) +
+      "</h1><p>Shoal, federated learning for fleets of small devices</p></header>\n";
   if (runs.size() == 1) {
     html += tiles(runs[0]);
   } else {
@@ -194,7 +203,8 @@ std::string page(std::span<const RunHistory> runs) {
   html += charts(runs);
   if (runs.size() > 1) html += final_table(runs);
   html += configuration(runs);
-  if (runs.size() == 1 && !runs[0].digest.empty()) html += "<footer>Model <code>" + escaped(runs[0].digest) + "</code></footer>\n";
+  if (runs.size() == 1 && !runs[0].digest.empty())
+    html += "<footer>Model <code>" + escaped(runs[0].digest) + "</code></footer>\n";
   return html + "</main><script>" + std::string(kReportScript) + "</script></body></html>\n";
 }
 

@@ -1,4 +1,5 @@
-// The picture of one run or several: a self-contained HTML page with plots, configuration differences and final figures.
+// The picture of one run or several: a self-contained HTML page with plots, configuration differences and final
+// figures.
 #pragma once
 
 #include <string>

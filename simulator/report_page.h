@@ -1,4 +1,5 @@
-// The fixed parts of the report page: style for light and dark, and the few lines of script that read a chart under the pointer.
+// The fixed parts of the report page: style for light and dark, and the few lines of script that read a chart under the
+// pointer.
 #pragma once
 
 #include <string_view>

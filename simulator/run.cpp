@@ -12,15 +12,17 @@
 namespace shoal::simulator {
 namespace {
 
-// "seed 1, build 0.1.0 (abc, GNU 12 Release), model DIGEST": what makes a run repeatable, in the log's first and last line.
+// "seed 1, build 0.1.0 (abc, GNU 12 Release), model DIGEST": what makes a run repeatable, in the log's first and last
+// line.
 std::string identity(const ExperimentOptions& options, const Digest& digest) {
-  return "seed " + std::to_string(options.job.seed) + ", build " + kVersion + " (" + kGitHash + ", " + kCompiler + "), model " +
-         digest.hex();
+  return "seed " + std::to_string(options.job.seed) + ", build " + kVersion + " (" + kGitHash + ", " + kCompiler +
+         "), model " + digest.hex();
 }
 
 std::string on_one_line(const RoundRecord& record, Duration wall) {
-  std::string line = "version " + std::to_string(record.version) + " at " + human_duration(record.at.time_since_epoch()) +
-                     " virtual, " + human_duration(wall) + " wall: received " + std::to_string(record.received) + " updates, " +
+  std::string line = "version " + std::to_string(record.version) + " at " +
+                     human_duration(record.at.time_since_epoch()) + " virtual, " + human_duration(wall) +
+                     " wall: received " + std::to_string(record.received) + " updates, " +
                      std::to_string(record.refusals()) + " refused";
   for (const auto& [refusal, count] : record.refused)
     line += " (" + std::string(protocol::text_of(refusal).name) + " " + std::to_string(count) + ")";
@@ -73,7 +75,8 @@ Status Run::begin(bool resume) {
   std::string build;
   decoder(build, accuracy_);
   if (build != std::string(kVersion) + kGitHash)
-    return Error(ErrorCode::kInvalid, "the checkpoint was made by another build (" + build + "); run that one, or start anew");
+    return Error(ErrorCode::kInvalid,
+                 "the checkpoint was made by another build (" + build + "); run that one, or start anew");
   SHOAL_TRY(engine_.load(decoder));
   return folder_.append_log("resumed at version " + std::to_string(engine_.version()));
 }
@@ -114,7 +117,7 @@ void Run::on_opened(Time at, const coordinator::action::RoundOpened& round) {
 
 void Run::on_abandoned(Time at, const coordinator::action::RoundClosed& round) {
   listener_.on_notice("round abandoned at " + human_duration(at.time_since_epoch()) + " virtual: received " +
-                std::to_string(round.received) + " updates, " + std::to_string(round.failed) + " failed");
+                      std::to_string(round.received) + " updates, " + std::to_string(round.failed) + " failed");
 }
 
 Result<RunSummary> Run::finish() {

@@ -1,4 +1,5 @@
-// One run from its options to its folder: the loop around the engine, with metrics, checkpoints and the picture at the end.
+// One run from its options to its folder: the loop around the engine, with metrics, checkpoints and the picture at the
+// end.
 #pragma once
 
 #include <atomic>
@@ -19,13 +20,13 @@ enum class RunEnd { kCompleted, kTargetReached, kInterrupted };
 struct RunSummary {
   RunEnd end = RunEnd::kCompleted;
   Version version = 0;
-  Digest digest;              // of the final model
-  double accuracy = 0;        // of the newest evaluation; 0 without one
-  Time at{};                  // virtual
-  Duration wall{};            // of this process
-  std::uint64_t events = 0;   // stepped through the coordinator's machine
+  Digest digest;             // of the final model
+  double accuracy = 0;       // of the newest evaluation; 0 without one
+  Time at{};                 // virtual
+  Duration wall{};           // of this process
+  std::uint64_t events = 0;  // stepped through the coordinator's machine
   Traffic traffic;
-  double utilisation = 0;     // of the fleet's compute
+  double utilisation = 0;  // of the fleet's compute
 };
 
 struct RunRequest {
@@ -44,8 +45,8 @@ class RunListener {
   virtual void on_notice(std::string_view line) = 0;
 };
 
-// Blocks until the job ends, the target is reached, or `stop` turns true (then the folder keeps a checkpoint). Errors as make_world's;
-// kFailed when the job fails or cannot go on.
+// Blocks until the job ends, the target is reached, or `stop` turns true (then the folder keeps a checkpoint). Errors
+// as make_world's; kFailed when the job fails or cannot go on.
 Result<RunSummary> run_experiment(const RunRequest& request, RunFolder& folder, const Clock& clock,
                                   RunListener& listener, const std::atomic<bool>& stop);
 

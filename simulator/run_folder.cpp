@@ -86,7 +86,8 @@ std::string to_json(const RoundRecord& record) {
   line.add("received", record.received).add("failed", record.failed).add("outstanding", record.outstanding);
   std::string refused;
   for (const auto& [refusal, count] : record.refused)
-    refused += (refused.empty() ? "\"" : ",\"") + std::string(protocol::text_of(refusal).name) + "\":" + std::to_string(count);
+    refused +=
+        (refused.empty() ? "\"" : ",\"") + std::string(protocol::text_of(refusal).name) + "\":" + std::to_string(count);
   line.add("refused", record.refusals()).add("reasons", "{" + refused + "}");
   line.add("staleness", record.staleness).add("norm", record.norm).quoted("digest", record.digest.hex());
   return std::move(line).done();
@@ -96,7 +97,8 @@ Result<RunFolder> RunFolder::create(const std::string& path, std::string_view co
   RunFolder folder(path);
   std::error_code error;
   if (fs::exists(folder.file("config.toml"), error))
-    return Error(ErrorCode::kInvalid, path + " holds a run already; continue it with --resume, or choose another --out");
+    return Error(ErrorCode::kInvalid,
+                 path + " holds a run already; continue it with --resume, or choose another --out");
   fs::create_directories(path, error);
   if (error) return Error(ErrorCode::kFailed, "cannot make the folder " + path + ": " + error.message());
   SHOAL_TRY(replace_file(folder.file("config.toml"), config));
@@ -111,7 +113,9 @@ Result<RunFolder> RunFolder::open(const std::string& path) {
   return folder;
 }
 
-Status RunFolder::append_metrics(const RoundRecord& record) { return append_line(file("metrics.jsonl"), to_json(record)); }
+Status RunFolder::append_metrics(const RoundRecord& record) {
+  return append_line(file("metrics.jsonl"), to_json(record));
+}
 Status RunFolder::append_log(std::string_view line) { return append_line(file("log.txt"), line); }
 
 Status RunFolder::save_checkpoint(std::string_view state) {
@@ -134,8 +138,10 @@ Result<std::string> RunFolder::load_checkpoint() {
   decoder(magic, length, state);
   std::error_code error;
   const std::string metrics = file("metrics.jsonl");
-  const bool fits = magic == kMagic && decoder.at_end() && (length == 0 || fs::file_size(metrics, error) >= length) && !error;
-  if (!fits) return Error(ErrorCode::kCorrupt, file("checkpoint") + " is damaged, or metrics.jsonl is shorter than it was");
+  const bool fits =
+      magic == kMagic && decoder.at_end() && (length == 0 || fs::file_size(metrics, error) >= length) && !error;
+  if (!fits)
+    return Error(ErrorCode::kCorrupt, file("checkpoint") + " is damaged, or metrics.jsonl is shorter than it was");
   if (fs::exists(metrics, error)) fs::resize_file(metrics, length, error);
   if (error) return Error(ErrorCode::kFailed, "cannot cut " + metrics + " back to the checkpoint: " + error.message());
   return state;

@@ -2,9 +2,8 @@
 
 #include <filesystem>
 #include <fstream>
-#include <string_view>
-
 #include <nlohmann/json.hpp>
+#include <string_view>
 
 namespace shoal::simulator {
 namespace {
@@ -13,7 +12,8 @@ namespace fs = std::filesystem;
 
 std::string_view trimmed(std::string_view text) {
   const auto begin = text.find_first_not_of(" \t\r");
-  return begin == std::string_view::npos ? std::string_view{} : text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
+  return begin == std::string_view::npos ? std::string_view{}
+                                         : text.substr(begin, text.find_last_not_of(" \t\r") - begin + 1);
 }
 
 // A value up to its comment; a '#' within quotes is no comment.
@@ -21,8 +21,10 @@ std::string_view without_comment(std::string_view text) {
   char quote = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (quote != 0) {
-      if (text[i] == '\\' && quote == '"') ++i;
-      else if (text[i] == quote) quote = 0;
+      if (text[i] == '\\' && quote == '"')
+        ++i;
+      else if (text[i] == quote)
+        quote = 0;
     } else if (text[i] == '"' || text[i] == '\'') {
       quote = text[i];
     } else if (text[i] == '#') {
@@ -80,8 +82,7 @@ Result<RunHistory> read_history(const std::string& folder) {
   const std::string metrics = folder + "/metrics.jsonl";
   std::ifstream in(metrics);
   std::error_code error;
-  if (!in && !fs::is_directory(folder, error))
-    return Error(ErrorCode::kNotFound, "there is no run folder " + folder);
+  if (!in && !fs::is_directory(folder, error)) return Error(ErrorCode::kNotFound, "there is no run folder " + folder);
   std::size_t number = 0;
   for (std::string text; std::getline(in, text);) {
     ++number;
@@ -91,7 +92,8 @@ Result<RunHistory> read_history(const std::string& folder) {
       run.points.push_back(point_of(line));
       run.digest = line.value("digest", std::string());
     } catch (const nlohmann::json::exception& e) {
-      return Error(ErrorCode::kCorrupt, metrics + " line " + std::to_string(number) + " is not a line of metrics: " + e.what());
+      return Error(ErrorCode::kCorrupt,
+                   metrics + " line " + std::to_string(number) + " is not a line of metrics: " + e.what());
     }
   }
   run.config = read_config(folder + "/config.toml");

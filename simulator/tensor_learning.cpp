@@ -20,7 +20,7 @@ namespace {
 using coordinator::ModelRef;
 
 constexpr JobId kJob{1};
-constexpr std::size_t kTestRows = 1000;               // of one piece of an evaluation; fixed, since losses are summed piecewise
+constexpr std::size_t kTestRows = 1000;  // of one piece of an evaluation; fixed, since losses are summed piecewise
 constexpr std::uint64_t kTestKeys = std::uint64_t{1} << 63;  // above all assignments' ids
 constexpr unsigned kAheadPerWorker = 4;
 
@@ -48,7 +48,9 @@ struct Product {
 // A cheap fingerprint of the bits, in place of the hash of a sealed object: the machine only compares it.
 Digest fingerprint(std::span<const float> values) {
   std::array<std::uint64_t, 4> lanes{0x9E3779B97F4A7C15u, 0xC2B2AE3D27D4EB4Fu, 0x165667B19E3779F9u, values.size()};
-  const auto mix = [](std::uint64_t lane, std::uint64_t word) { return (std::rotl(lane, 27) ^ word) * 0x9FB21C651E98DF25u; };
+  const auto mix = [](std::uint64_t lane, std::uint64_t word) {
+    return (std::rotl(lane, 27) ^ word) * 0x9FB21C651E98DF25u;
+  };
   std::size_t i = 0;
   for (; i + 8 <= values.size(); i += 8) {
     std::array<std::uint64_t, 4> words;
@@ -83,7 +85,10 @@ class TensorLearning final : public Learning {
  public:
   TensorLearning(const LearningTask& task, aggregation::SumScale scale, unsigned workers)
       : task_(task),
-        fold_{.floats = task.layout.total(), .scale = scale, .optimizer = task.job.optimizer, .workers = static_cast<int>(workers)} {}
+        fold_{.floats = task.layout.total(),
+              .scale = scale,
+              .optimizer = task.job.optimizer,
+              .workers = static_cast<int>(workers)} {}
 
   Status begin_with(unsigned workers, const TrainerFactory& factory);
 
@@ -124,7 +129,7 @@ class TensorLearning final : public Learning {
   std::map<Version, std::shared_ptr<const coordinator::MemoryModel>> models_;
   std::map<AssignmentId, std::shared_ptr<Product>> products_;  // begun
   std::vector<std::shared_ptr<Product>> test_;                 // pieces of the evaluation that was begun
-  std::unique_ptr<WorkerPool> pool_;  // last: its threads use what stands above
+  std::unique_ptr<WorkerPool> pool_;                           // last: its threads use what stands above
 };
 
 Status TensorLearning::begin_with(unsigned workers, const TrainerFactory& factory) {
@@ -163,8 +168,8 @@ void TensorLearning::begin(DeviceId device, const protocol::Assignment& assignme
     task = [product, base = base(assignment.version), &world = task_, &rows = rows(device).train, assignment](
                client::training::Trainer& trainer, const std::function<bool()>& go_on) {
       product->delta.resize(world.layout.total());
-      auto outcome = trainer.train(base.values(), world.train, rows, assignment.training, assignment.steps, assignment.seed,
-                                   product->delta, go_on);
+      auto outcome = trainer.train(base.values(), world.train, rows, assignment.training, assignment.steps,
+                                   assignment.seed, product->delta, go_on);
       if (!outcome.ok()) {
         product->status = std::move(outcome).error();
         return;
@@ -200,7 +205,8 @@ Result<Trained> TensorLearning::trained(DeviceId device, const protocol::Assignm
   Trained result;
   // A diverged model is the device's misfortune, anything else the simulation's.
   if (!product->status.ok() && product->status.error().code() != ErrorCode::kFailed)
-    return Error(product->status.error()).because_of_this("device " + std::to_string(device.value) + " could not train");
+    return Error(product->status.error())
+        .because_of_this("device " + std::to_string(device.value) + " could not train");
   result.facts = product->facts;
   result.facts.samples = train_samples(device);
   if (!product->status.ok() || !product->finite) {
@@ -216,7 +222,8 @@ Result<Trained> TensorLearning::trained(DeviceId device, const protocol::Assignm
 Result<protocol::EvaluationFacts> TensorLearning::evaluated(DeviceId device, const protocol::Assignment& assignment) {
   SHOAL_TRY_ASSIGN(const std::shared_ptr<Product> product, take(assignment.id));
   if (!product->status.ok())
-    return Error(product->status.error()).because_of_this("device " + std::to_string(device.value) + " could not evaluate");
+    return Error(product->status.error())
+        .because_of_this("device " + std::to_string(device.value) + " could not evaluate");
   return product->evaluation;
 }
 
@@ -313,12 +320,15 @@ void TensorLearning::save(Encoder& encoder) const {
 }
 
 Status TensorLearning::load(Decoder& decoder) {
-  const auto corrupt = [] { return Error(ErrorCode::kCorrupt, "the checkpoint's models do not have the experiment's layout"); };
+  const auto corrupt = [] {
+    return Error(ErrorCode::kCorrupt, "the checkpoint's models do not have the experiment's layout");
+  };
   std::map<Version, std::pair<std::vector<float>, std::vector<std::vector<float>>>> models;
   std::map<AssignmentId, std::vector<float>> updates;
   decoder(models, updates);
   if (!decoder.ok() || models.empty()) return corrupt();
-  const std::vector<std::byte> head(newest().file.begin(), newest().file.begin() + static_cast<std::ptrdiff_t>(data_offset_));
+  const std::vector<std::byte> head(newest().file.begin(),
+                                    newest().file.begin() + static_cast<std::ptrdiff_t>(data_offset_));
   models_.clear();
   for (const auto& [version, model] : models) {
     if (model.first.size() != task_.layout.total()) return corrupt();

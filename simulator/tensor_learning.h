@@ -21,15 +21,15 @@ namespace shoal::simulator {
 struct LearningTask {
   coordinator::JobSpec job;
   TensorLayout layout;
-  std::map<std::string, std::string> metadata;    // of the model file
-  std::vector<float> initial;                     // layout.total() long
+  std::map<std::string, std::string> metadata;  // of the model file
+  std::vector<float> initial;                   // layout.total() long
   client::data::Dataset train;
-  client::data::Dataset test;                     // central test set; may be empty
-  std::vector<client::data::RowSplit> devices;    // rows of `train`, by device number - 1
+  client::data::Dataset test;                   // central test set; may be empty
+  std::vector<client::data::RowSplit> devices;  // rows of `train`, by device number - 1
 };
 
-// `task` must outlive the result. `workers` threads train, and fold. Errors of the trainer factory, kInvalid where the job's
-// limits leave no room for exact sums.
+// `task` must outlive the result. `workers` threads train, and fold. Errors of the trainer factory, kInvalid where the
+// job's limits leave no room for exact sums.
 Result<std::unique_ptr<Learning>> make_tensor_learning(const LearningTask& task, unsigned workers,
                                                        const TrainerFactory& factory);
 

@@ -35,7 +35,8 @@ Status deal_out(const ExperimentOptions& options, LearningTask& task) {
   return {};
 }
 
-TrainerFactory trainer_factory(const ExperimentOptions& options, const LearningTask& task, const std::string& plugin_folder) {
+TrainerFactory trainer_factory(const ExperimentOptions& options, const LearningTask& task,
+                               const std::string& plugin_folder) {
   using Made = Result<std::unique_ptr<training::Trainer>>;
   if (options.training == TrainingKind::kSynthetic)
     return [layout = task.layout]() -> Made { return training::make_synthetic_trainer(layout); };

@@ -19,11 +19,12 @@ struct World {
   std::unique_ptr<Learning> learning;        // uses the two above
 };
 
-// Reads the data, deals it out and starts the workers. `plugin_folder` is where the LibTorch trainer lies; empty: the usual
-// places. Errors of the options, the data, the plugin.
+// Reads the data, deals it out and starts the workers. `plugin_folder` is where the LibTorch trainer lies; empty: the
+// usual places. Errors of the options, the data, the plugin.
 Result<World> make_world(const ExperimentOptions& options, const std::string& plugin_folder);
 
-// What make_world hands to the learning: the data, the model and who holds which rows. For tests that train by other means.
+// What make_world hands to the learning: the data, the model and who holds which rows. For tests that train by other
+// means.
 Result<LearningTask> make_task(const ExperimentOptions& options);
 
 }  // namespace shoal::simulator

@@ -12,7 +12,7 @@
 namespace shoal::client::data {
 namespace {
 
-constexpr std::size_t kInputBytes = 64 * 1024;              // compressed bytes held at a time
+constexpr std::size_t kInputBytes = 64 * 1024;                 // compressed bytes held at a time
 constexpr std::uint64_t kXzMemory = std::uint64_t{128} << 20;  // what `xz -9` needs to decompress, twice
 
 class FileSource final : public ByteSource {
@@ -139,8 +139,7 @@ class XzSource final : public Decompressor {
 template <class Source>
 Result<std::unique_ptr<ByteSource>> started(std::unique_ptr<ByteSource> compressed) {
   auto source = std::make_unique<Source>(std::move(compressed));
-  if (!source->start())
-    return Error(ErrorCode::kExhausted, source->name() + ": no memory to decompress it");
+  if (!source->start()) return Error(ErrorCode::kExhausted, source->name() + ": no memory to decompress it");
   return std::unique_ptr<ByteSource>(std::move(source));
 }
 

@@ -15,10 +15,10 @@ namespace shoal::client::data {
 struct Dataset {
   std::vector<std::uint32_t> shape;  // of one example, channels first: {1, 28, 28}, {3, 32, 32} or {features}
   std::uint32_t classes = 0;
-  std::vector<std::uint8_t> bytes;   // pixels as stored, rows x example size; or empty
-  std::vector<float> floats;         // the same as float32, when the source is float; or empty
-  std::vector<std::uint32_t> labels; // one a row, below `classes`
-  std::vector<std::uint32_t> groups; // natural client (writer, column value) of a row; empty when the source has none
+  std::vector<std::uint8_t> bytes;    // pixels as stored, rows x example size; or empty
+  std::vector<float> floats;          // the same as float32, when the source is float; or empty
+  std::vector<std::uint32_t> labels;  // one a row, below `classes`
+  std::vector<std::uint32_t> groups;  // natural client (writer, column value) of a row; empty when the source has none
   std::vector<std::string> group_names;
 
   std::size_t rows() const { return labels.size(); }
@@ -35,8 +35,8 @@ struct Dataset {
 Status check_dataset(const Dataset& dataset, const std::string& source);
 
 struct ReadOptions {
-  std::string label_column = "label";       // CSV; without a column of that name the last one
-  std::string client_column;                // CSV: the column whose values are natural clients; empty: none
+  std::string label_column = "label";    // CSV; without a column of that name the last one
+  std::string client_column;             // CSV: the column whose values are natural clients; empty: none
   std::vector<std::string> class_names;  // CSV: labels in class order; empty: integers from 0, or sorted words. Devices
                                          // that each see some classes only must agree on them here or use integers
   Bytes memory_limit{std::uint64_t{2} << 30};  // examples and labels in memory; a source that needs more is refused

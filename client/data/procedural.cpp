@@ -38,8 +38,14 @@ constexpr Stroke lines(Point a, Point b, Point c) {
   return {{{a, {(a.x + b.x) / 2, (a.y + b.y) / 2}, b, {(b.x + c.x) / 2, (b.y + c.y) / 2}, c}}, 5};
 }
 constexpr Stroke lines(Point a, Point b, Point c, Point d) {
-  return {{{a, {(a.x + b.x) / 2, (a.y + b.y) / 2}, b, {(b.x + c.x) / 2, (b.y + c.y) / 2}, c,
-            {(c.x + d.x) / 2, (c.y + d.y) / 2}, d}}, 7};
+  return {{{a,
+            {(a.x + b.x) / 2, (a.y + b.y) / 2},
+            b,
+            {(b.x + c.x) / 2, (b.y + c.y) / 2},
+            c,
+            {(c.x + d.x) / 2, (c.y + d.y) / 2},
+            d}},
+          7};
 }
 
 // Ten signs in pairs that are easily confused: ring and open ring, cross and T, V and U, Z and S, loop and hook.

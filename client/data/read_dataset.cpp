@@ -54,8 +54,8 @@ Result<Dataset> read_procedural(const std::string& source, const std::string& sp
     options.writers = last - options.first_writer + 1;
   }
   if (!good)
-    return Error(ErrorCode::kInvalid, "data source " + source +
-                                          ": want procedural:SEED:WRITERS:EXAMPLES, where WRITERS is a count or A..B");
+    return Error(ErrorCode::kInvalid,
+                 "data source " + source + ": want procedural:SEED:WRITERS:EXAMPLES, where WRITERS is a count or A..B");
   const std::uint64_t needed = std::uint64_t{options.writers} * options.examples * kGlyphEdge * kGlyphEdge;
   if (needed > memory_limit.count)
     return Error(ErrorCode::kExhausted, "data source " + source + ": it needs " + human_bytes(needed) +

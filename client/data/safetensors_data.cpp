@@ -33,8 +33,9 @@ Result<std::vector<std::uint32_t>> read_column(const protocol::SafetensorsFile& 
 
 // {n}, {channels, height, width}; a plain {height, width} gets one channel.
 Result<std::vector<std::uint32_t>> example_shape(const Tensor& x, const std::string& path) {
-  const Error bad(ErrorCode::kInvalid, path + ", tensor x: want [rows, features], [rows, height, width] or "
-                                              "[rows, channels, height, width], nothing empty");
+  const Error bad(ErrorCode::kInvalid, path +
+                                           ", tensor x: want [rows, features], [rows, height, width] or "
+                                           "[rows, channels, height, width], nothing empty");
   if (x.shape.size() < 2 || x.shape.size() > 4) return bad;
   std::vector<std::uint32_t> shape;
   for (std::uint64_t extent : x.shape)

@@ -169,8 +169,10 @@ constexpr auto plain = [](LayerKind kind) { return Layer{.kind = kind}; };
 
 std::vector<Layer> cnn_layers(std::uint32_t classes) {
   const Layer pool{.kind = LayerKind::kMaxPool, .kernel = 2};
-  return {conv5("conv1", 32),          plain(LayerKind::kRelu), pool, conv5("conv2", 64), plain(LayerKind::kRelu), pool,
-          plain(LayerKind::kFlatten),  linear("fc1", 512),      plain(LayerKind::kRelu),  linear("fc2", classes)};
+  return {conv5("conv1", 32),         plain(LayerKind::kRelu), pool,
+          conv5("conv2", 64),         plain(LayerKind::kRelu), pool,
+          plain(LayerKind::kFlatten), linear("fc1", 512),      plain(LayerKind::kRelu),
+          linear("fc2", classes)};
 }
 
 std::vector<Layer> resnet_layers(std::uint32_t blocks_per_stage, std::uint32_t classes) {
@@ -219,7 +221,7 @@ Result<ModelDescription> make_description(std::string_view name, const Shape& in
   if (name == "logistic") {
     model.layers = {plain(LayerKind::kFlatten), linear("fc", classes)};
   } else if (name == "2nn") {
-    model.layers = {plain(LayerKind::kFlatten), linear("fc1", 200), plain(LayerKind::kRelu),
+    model.layers = {plain(LayerKind::kFlatten), linear("fc1", 200),      plain(LayerKind::kRelu),
                     linear("fc2", 200),         plain(LayerKind::kRelu), linear("fc3", classes)};
   } else if (name == "cnn") {
     model.layers = cnn_layers(classes);

@@ -5,9 +5,8 @@
 //   name cnn
 //   input 1 28 28                             of one example, channels first; or one number for flat features
 //   classes 10
-//   standardize 0.1307 0.3081                 optional: mean and deviation of the pixels, of all channels or one pair a channel
-//   conv2d conv1 out=32 kernel=5 padding=2    kind, parameter prefix as in a PyTorch state_dict, settings
-//   relu
+//   standardize 0.1307 0.3081                 optional: mean and deviation of the pixels, of all channels or one pair a
+//   channel conv2d conv1 out=32 kernel=5 padding=2    kind, parameter prefix as in a PyTorch state_dict, settings relu
 //   maxpool kernel=2
 //   ...
 //   linear fc2 out=10
@@ -38,8 +37,8 @@ enum class LayerKind : std::uint8_t {
   kConv2d,     // weight [out, in, kernel, kernel], bias [out]; square kernel, zero padding
   kGroupNorm,  // weight [channels], bias [channels] (Wu and He 2018)
   kResidual,   // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the
-              // shape changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no
-              // bias.
+               // shape changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no
+               // bias.
   kRelu,
   kMaxPool,        // square window, stride = kernel unless set
   kGlobalAverage,  // {c, h, w} to {c}
@@ -69,11 +68,11 @@ struct InputScale {
 };
 
 struct ModelDescription {
-  std::string name;            // of the catalogue entry, or the author's own
+  std::string name;  // of the catalogue entry, or the author's own
   Shape input;
-  std::uint32_t classes = 0;   // the last layer delivers this many logits
-  std::vector<InputScale> standardize = {};  // one for all values, or one a channel (of flat input: a feature); empty: as
-                                             // the data are. No parameters: training does not change it
+  std::uint32_t classes = 0;                 // the last layer delivers this many logits
+  std::vector<InputScale> standardize = {};  // one for all values, or one a channel (of flat input: a feature); empty:
+                                             // as the data are. No parameters: training does not change it
   std::vector<Layer> layers;
 
   friend bool operator==(const ModelDescription&, const ModelDescription&) = default;

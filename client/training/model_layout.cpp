@@ -69,16 +69,14 @@ Result<Shape> shape_after(const Layer& layer, const Shape& in) {
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       if (layer.out == 0 || bad_groups(layer.out)) return misfit(layer, in, "groups must divide out");
       return slide(layer, in, layer.out, 3, stride_or(1), 1);
-    case LayerKind::kRelu:
-      return in;
+    case LayerKind::kRelu: return in;
     case LayerKind::kMaxPool:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       return slide(layer, in, in[0], layer.kernel, stride_or(layer.kernel == 0 ? 1 : layer.kernel), 0);
     case LayerKind::kGlobalAverage:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       return Shape{in[0]};
-    case LayerKind::kFlatten:
-      return flattened(layer, in);
+    case LayerKind::kFlatten: return flattened(layer, in);
   }
   return misfit(layer, in, "its kind is unknown");
 }
@@ -143,8 +141,9 @@ Status check_scales(const ModelDescription& model) {
                                           " channels");
   for (const InputScale& scale : model.standardize)
     if (!(std::abs(scale.mean) <= kLargest) || !(scale.deviation >= kSmallest && scale.deviation <= kLargest))
-      return Error(ErrorCode::kInvalid, "model " + model.name + ": standardize wants means within 1e6 and deviations "
-                                        "from 1e-6 to 1e6");
+      return Error(ErrorCode::kInvalid, "model " + model.name +
+                                            ": standardize wants means within 1e6 and deviations "
+                                            "from 1e-6 to 1e6");
   return {};
 }
 

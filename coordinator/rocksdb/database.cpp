@@ -17,8 +17,8 @@ rocksdb::DBOptions database_options(rocksdb::Env* env) {
   options.max_background_jobs = 1;
   options.max_open_files = 64;
   options.db_write_buffer_size = 16 << 20;
-  // Durability is the write log's. What is flushed must still be whole batches, and nothing is flushed on the way out: closing
-  // and opening again is how we get going when the disk was full.
+  // Durability is the write log's. What is flushed must still be whole batches, and nothing is flushed on the way out:
+  // closing and opening again is how we get going when the disk was full.
   options.atomic_flush = true;
   options.avoid_flush_during_shutdown = true;
   options.avoid_flush_during_recovery = true;
@@ -82,7 +82,8 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& folder, rock
   const rocksdb::Status status = rocksdb::DB::Open(database_options(env), folder, families(), &handles, &db);
   if (!status.ok()) return database_error("cannot open the journal in " + folder, status);
   std::unique_ptr<Database> database(new Database(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
-  // Over what RocksDB has flushed already: batches only put and delete, so that all of them in order give the last state again.
+  // Over what RocksDB has flushed already: batches only put and delete, so that all of them in order give the last
+  // state again.
   auto log = WriteLog::open(files ? *files : posix_files(), folder, [&](std::string_view payload) {
     rocksdb::WriteBatch batch{std::string(payload)};
     return database->apply(batch);

@@ -17,7 +17,10 @@ struct CommitRow {
   std::uint64_t sequence = 0;
   Time now{};
   std::string snapshot;
-  template <class A> void fields(A& a) { a(sequence, now, snapshot); }
+  template <class A>
+  void fields(A& a) {
+    a(sequence, now, snapshot);
+  }
 };
 
 rocksdb::Slice slice(std::string_view text) { return rocksdb::Slice(text.data(), text.size()); }
@@ -32,7 +35,9 @@ void must(const rocksdb::Status& status) { SHOAL_CHECK(status.ok(), status.ToStr
 template <class T>
 Result<T> decoded(const rocksdb::Slice& value, const char* what) {
   auto decoded = decode_state<T>(value.ToStringView());
-  if (!decoded) return Error(ErrorCode::kCorrupt, std::string("the journal has ") + what + " that cannot be read; restore the folder from a backup");
+  if (!decoded)
+    return Error(ErrorCode::kCorrupt,
+                 std::string("the journal has ") + what + " that cannot be read; restore the folder from a backup");
   return std::move(*decoded);
 }
 
@@ -46,7 +51,8 @@ Result<CommitRow> last_commit(const Database& db) {
 template <class Visit>
 Status each_from(const Database& db, Family family, std::uint64_t first, Visit visit) {
   const auto row = db.rows(family);
-  for (row->Seek(big_endian(first)); row->Valid(); row->Next()) SHOAL_TRY(visit(from_big_endian(row->key().ToStringView()), row->value()));
+  for (row->Seek(big_endian(first)); row->Valid(); row->Next())
+    SHOAL_TRY(visit(from_big_endian(row->key().ToStringView()), row->value()));
   if (!row->status().ok()) return database_error("cannot read the journal", row->status());
   return {};
 }
@@ -84,8 +90,8 @@ Result<Database*> RocksJournal::database() {
   return db_.get();
 }
 
-// After an error RocksDB refuses further writes until it is told that the cause is gone; opening it again asks the disk itself,
-// and forgets a batch of which only a part was written.
+// After an error RocksDB refuses further writes until it is told that the cause is gone; opening it again asks the disk
+// itself, and forgets a batch of which only a part was written.
 Status RocksJournal::write(Database& db, rocksdb::WriteBatch& batch) {
   Status status = db.write(batch);
   failed_ = !status.ok();
@@ -95,7 +101,7 @@ Status RocksJournal::write(Database& db, rocksdb::WriteBatch& batch) {
 // ---- opening ----
 
 Status RocksJournal::open() {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   return check_build(*db);
 }
 
@@ -114,11 +120,12 @@ Status RocksJournal::check_build(Database& db) {
     return write(db, taken_over);
   }
   if (!empty && !options_.discard_open_rounds)
-    return Error(ErrorCode::kInvalid,
-                 "the state in " + options_.folder + " was written by the build " + build.value_or("of unknown name") +
-                     " with a round open, and this is " + options_.build +
-                     "; start the old build, stop its jobs (shoal job stop) or let them end, stop it, then start this one; or "
-                     "forget its jobs with --discard-open-rounds");
+    return Error(
+        ErrorCode::kInvalid,
+        "the state in " + options_.folder + " was written by the build " + build.value_or("of unknown name") +
+            " with a round open, and this is " + options_.build +
+            "; start the old build, stop its jobs (shoal job stop) or let them end, stop it, then start this one; or "
+            "forget its jobs with --discard-open-rounds");
   rocksdb::WriteBatch batch;
   must(batch.Delete(db[Family::kCommit], slice(kCommitKey)));
   must(batch.DeleteRange(db[Family::kEvents], big_endian(0), big_endian(~std::uint64_t{0})));
@@ -128,18 +135,19 @@ Status RocksJournal::check_build(Database& db) {
 }
 
 Result<Recovered> RocksJournal::recover() {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   SHOAL_TRY_ASSIGN(CommitRow commit, last_commit(*db));
   Recovered recovered;
   recovered.sequence = commit.sequence;
   recovered.snapshot = std::move(commit.snapshot);
   recovered.now = commit.now;
-  SHOAL_TRY(each_from(*db, Family::kEvents, commit.sequence + 1, [&](std::uint64_t, const rocksdb::Slice& row) -> Status {
-    SHOAL_TRY_ASSIGN(JournalRecord record, decoded<JournalRecord>(row, "an event"));
-    recovered.now = std::max(recovered.now, record.now);
-    recovered.records.push_back(std::move(record));
-    return {};
-  }));
+  SHOAL_TRY(
+      each_from(*db, Family::kEvents, commit.sequence + 1, [&](std::uint64_t, const rocksdb::Slice& row) -> Status {
+        SHOAL_TRY_ASSIGN(JournalRecord record, decoded<JournalRecord>(row, "an event"));
+        recovered.now = std::max(recovered.now, record.now);
+        recovered.records.push_back(std::move(record));
+        return {};
+      }));
   const auto row = db->rows(Family::kModels);
   for (row->SeekToFirst(); row->Valid(); row->Next()) {
     SHOAL_TRY_ASSIGN(ModelRef ref, decoded<ModelRef>(row->value(), "a reference to a model"));
@@ -152,14 +160,15 @@ Result<Recovered> RocksJournal::recover() {
 // ---- events ----
 
 Status RocksJournal::append(std::span<const JournalRecord> records) {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   rocksdb::WriteBatch batch;
-  for (const JournalRecord& record : records) must(batch.Put((*db)[Family::kEvents], big_endian(record.sequence), encode_state(record)));
+  for (const JournalRecord& record : records)
+    must(batch.Put((*db)[Family::kEvents], big_endian(record.sequence), encode_state(record)));
   return write(*db, batch);
 }
 
 Status RocksJournal::commit(const Commit& commit) {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   SHOAL_TRY_ASSIGN(const CommitRow previous, last_commit(*db));
   rocksdb::WriteBatch batch;
   if (options_.archive_events) {
@@ -167,14 +176,18 @@ Status RocksJournal::commit(const Commit& commit) {
   } else {
     SHOAL_TRY(forget_events(*db, commit, previous, batch));
   }
-  must(batch.Put((*db)[Family::kCommit], slice(kCommitKey), encode_state(CommitRow{commit.sequence, commit.now, commit.snapshot})));
-  for (const ModelRef& ref : commit.added) must(batch.Put((*db)[Family::kModels], model_key(ref.job, ref.version), encode_state(ref)));
+  must(batch.Put((*db)[Family::kCommit], slice(kCommitKey),
+                 encode_state(CommitRow{commit.sequence, commit.now, commit.snapshot})));
+  for (const ModelRef& ref : commit.added)
+    must(batch.Put((*db)[Family::kModels], model_key(ref.job, ref.version), encode_state(ref)));
   for (const auto& [job, version] : commit.dropped) must(batch.Delete((*db)[Family::kModels], model_key(job, version)));
   return write(*db, batch);
 }
 
-Status RocksJournal::forget_events(Database& db, const Commit& commit, const CommitRow& previous, rocksdb::WriteBatch& batch) const {
-  // From where the last commit stopped: ranges that overlapped would pile up until a compaction. Unless there was an archive.
+Status RocksJournal::forget_events(Database& db, const Commit& commit, const CommitRow& previous,
+                                   rocksdb::WriteBatch& batch) const {
+  // From where the last commit stopped: ranges that overlapped would pile up until a compaction. Unless there was an
+  // archive.
   std::uint64_t first = previous.sequence + 1;
   SHOAL_TRY(each_from(db, Family::kArchive, 0, [&](std::uint64_t sequence, const rocksdb::Slice&) -> Status {
     must(batch.Delete(db[Family::kArchive], big_endian(sequence)));
@@ -185,10 +198,12 @@ Status RocksJournal::forget_events(Database& db, const Commit& commit, const Com
   return {};
 }
 
-// Two snapshots bound the archive: once archive_limit events follow the newer one, this commit's takes its place, and the events
-// before the then older one go.
-Status RocksJournal::keep_events(Database& db, const Commit& commit, const CommitRow& previous, rocksdb::WriteBatch& batch) const {
-  for (const JournalRecord& record : commit.records) must(batch.Put(db[Family::kEvents], big_endian(record.sequence), encode_state(record)));
+// Two snapshots bound the archive: once archive_limit events follow the newer one, this commit's takes its place, and
+// the events before the then older one go.
+Status RocksJournal::keep_events(Database& db, const Commit& commit, const CommitRow& previous,
+                                 rocksdb::WriteBatch& batch) const {
+  for (const JournalRecord& record : commit.records)
+    must(batch.Put(db[Family::kEvents], big_endian(record.sequence), encode_state(record)));
   std::vector<std::uint64_t> starts;
   SHOAL_TRY(each_from(db, Family::kArchive, 0, [&](std::uint64_t sequence, const rocksdb::Slice&) -> Status {
     starts.push_back(sequence);
@@ -209,7 +224,7 @@ Status RocksJournal::keep_events(Database& db, const Commit& commit, const Commi
 // ---- tables ----
 
 Status RocksJournal::put(std::string_view table, std::string_view key, std::string_view value) {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   rocksdb::WriteBatch batch;
   if (value.empty()) {
     must(batch.Delete((*db)[Family::kTables], table_key(table, key)));
@@ -220,12 +235,12 @@ Status RocksJournal::put(std::string_view table, std::string_view key, std::stri
 }
 
 Result<std::optional<std::string>> RocksJournal::get(std::string_view table, std::string_view key) {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   return db->get(Family::kTables, table_key(table, key));
 }
 
 Result<std::vector<std::pair<std::string, std::string>>> RocksJournal::scan(std::string_view table) {
-  SHOAL_TRY_ASSIGN(Database* db, database());
+  SHOAL_TRY_ASSIGN(Database * db, database());
   const std::string prefix = table_key(table, "");
   std::vector<std::pair<std::string, std::string>> found;
   const auto row = db->rows(Family::kTables);
@@ -248,7 +263,8 @@ Status visit_archive(const JournalOptions& options, const std::function<Status(c
   SHOAL_TRY_ASSIGN(const auto db, Database::open(options.folder, options.env, options.files));
   SHOAL_TRY_ASSIGN(const std::optional<std::string> build, db->get(Family::kTables, table_key(kSettings, kBuild)));
   if (build != options.build)
-    return Error(ErrorCode::kInvalid, "the events in " + options.folder + " were written by the build " + build.value_or("of unknown name") +
+    return Error(ErrorCode::kInvalid, "the events in " + options.folder + " were written by the build " +
+                                          build.value_or("of unknown name") +
                                           "; only that build can replay them, and this is " + options.build);
   const auto row = db->rows(Family::kArchive);
   row->SeekToFirst();

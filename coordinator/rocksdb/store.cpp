@@ -32,7 +32,8 @@ Result<Store> open_store(const StoreOptions& options) {
   return store;
 }
 
-Status read_archive(const std::string& path, const std::string& build, const std::function<Status(const ArchiveStart&)>& start,
+Status read_archive(const std::string& path, const std::string& build,
+                    const std::function<Status(const ArchiveStart&)>& start,
                     const std::function<Status(const JournalRecord&)>& event) {
   JournalOptions options;
   options.folder = journal_folder(path);

@@ -78,7 +78,8 @@ Status WriteLog::replay(const std::function<Status(std::string_view)>& replay) {
     epoch_ = epoch;
     end_ += kHeader + length;
   }
-  // What a failed sync left in memory only would be read here and then be missing after a power cut, with all that follows it.
+  // What a failed sync left in memory only would be read here and then be missing after a power cut, with all that
+  // follows it.
   SHOAL_TRY(file_->write(0, std::span(bytes).first(end_)));
   return file_->sync();
 }
@@ -100,7 +101,8 @@ Status WriteLog::append(std::string_view payload) {
   return {};
 }
 
-// The first record must be gone for good before any is written over: a part of the old ones would take the database back.
+// The first record must be gone for good before any is written over: a part of the old ones would take the database
+// back.
 Status WriteLog::restart() {
   SHOAL_TRY_ASSIGN(epoch_, random_number());
   end_ = 0;

@@ -22,20 +22,22 @@ struct BulkServerOptions {
 
 // Binds and starts the server's threads. kUnavailable when the endpoint cannot be bound.
 //
-// A ticket admits one connection: the first handshake that shows it takes it, later ones are denied, as after expiry, withdrawal
-// and completion. Validity ends at that handshake; from then on `stall` rules. libzmq does not tell when a peer leaves, so
-// whoever resumes an upload withdraws the old ticket before it offers the new one. After withdraw() returned, the ticket's
-// source or sink is not called again (unless withdraw() is called from within it) and is released.
+// A ticket admits one connection: the first handshake that shows it takes it, later ones are denied, as after expiry,
+// withdrawal and completion. Validity ends at that handshake; from then on `stall` rules. libzmq does not tell when a
+// peer leaves, so whoever resumes an upload withdraws the old ticket before it offers the new one. After withdraw()
+// returned, the ticket's source or sink is not called again (unless withdraw() is called from within it) and is
+// released.
 Result<std::unique_ptr<BulkServer>> make_bulk_server(BulkServerOptions options);
 
 struct BulkClientOptions {
-  std::uint32_t window = 8;                              // most chunks on their way; bounds memory
-  Duration connect_limit = std::chrono::seconds(20);     // name lookup, TCP and handshake together
+  std::uint32_t window = 8;                           // most chunks on their way; bounds memory
+  Duration connect_limit = std::chrono::seconds(20);  // name lookup, TCP and handshake together
 };
 
-// One transfer at a time. download() and upload() fail with kDenied when the ticket is not (or no longer) valid, kUnavailable
-// when the connection cannot be made or breaks, kTimeout when it stalls or keep_going() says no, kCorrupt when the other side
-// breaks the grammar, or with the error of the sink or source. keep_going() is asked every 100 ms or more often.
+// One transfer at a time. download() and upload() fail with kDenied when the ticket is not (or no longer) valid,
+// kUnavailable when the connection cannot be made or breaks, kTimeout when it stalls or keep_going() says no, kCorrupt
+// when the other side breaks the grammar, or with the error of the sink or source. keep_going() is asked every 100 ms
+// or more often.
 std::unique_ptr<BulkClient> make_bulk_client(BulkClientOptions options = {});
 
 }  // namespace shoal::protocol::zmq

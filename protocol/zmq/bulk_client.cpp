@@ -16,7 +16,7 @@ using SteadyTime = std::chrono::steady_clock::time_point;
 
 constexpr Duration kAskInterval = std::chrono::milliseconds(100);  // between two calls of keep_going()
 constexpr int kGiveUpStepMs = 50;
-constexpr int kLingerMs = 1000;                                    // for the last done or failed to leave
+constexpr int kLingerMs = 1000;  // for the last done or failed to leave
 
 Error grammar_error(const std::string& what) { return Error(ErrorCode::kCorrupt, "the bulk server sent " + what); }
 
@@ -59,7 +59,8 @@ class Session {
   BulkLink& link() { return link_; }
   void made_progress() { progress_ = std::chrono::steady_clock::now(); }
 
-  // The next message of the server, in its grammar and not `failed`. `writable`: return nullopt as soon as one can be sent.
+  // The next message of the server, in its grammar and not `failed`. `writable`: return nullopt as soon as one can be
+  // sent.
   Result<std::optional<BulkMessage>> next(bool until_writable) {
     for (;;) {
       if (auto received = link_.receive()) return accept(std::move(*received));
@@ -68,7 +69,8 @@ class Session {
       std::array items{readable(link_.socket()), watch_->readable_item()};
       if (until_writable) items[0].events |= ZMQ_POLLOUT;
       poll(items, kAskInterval);
-      if ((items[0].revents & ZMQ_POLLIN) == 0 && (items[0].revents & ZMQ_POLLOUT) != 0) return std::optional<BulkMessage>();
+      if ((items[0].revents & ZMQ_POLLIN) == 0 && (items[0].revents & ZMQ_POLLOUT) != 0)
+        return std::optional<BulkMessage>();
     }
   }
 
@@ -115,14 +117,16 @@ class Session {
   SteadyTime progress_;
 };
 
-Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window, ChunkSink& sink) {
+Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window,
+                      ChunkSink& sink) {
   const std::uint32_t chunks = object.chunks();
   session.link().send({}, {BulkKind::kAck, first, window, 0});
   for (std::uint32_t next = first; next < chunks;) {
     SHOAL_TRY_ASSIGN(const std::optional<BulkMessage> message, session.next(false));
     if (message->frame.kind != BulkKind::kChunk || message->frame.index != next)
       return session.give_up(grammar_error("a message out of order"));
-    if (message->frame.size != object.sealed_bytes(next)) return session.give_up(grammar_error("a chunk of the wrong size"));
+    if (message->frame.size != object.sealed_bytes(next))
+      return session.give_up(grammar_error("a chunk of the wrong size"));
     if (auto written = sink.write(next, message->body.bytes()); !written.ok())
       return session.give_up(std::move(written).error().because_of_this("cannot store chunk " + std::to_string(next)));
     session.made_progress();
@@ -148,7 +152,8 @@ struct UploadProgress {
   bool may_send() const { return sent < limit; }
 };
 
-Result<bool> send_chunk(Session& session, const ObjectInfo& object, std::uint32_t index, ChunkSource& source, ChunkBuffers& buffers) {
+Result<bool> send_chunk(Session& session, const ObjectInfo& object, std::uint32_t index, ChunkSource& source,
+                        ChunkBuffers& buffers) {
   std::vector<std::byte> chunk = buffers.take();
   if (auto read = source.read(index, chunk); !read.ok())
     return std::move(read).error().because_of_this("cannot read chunk " + std::to_string(index));
@@ -157,7 +162,8 @@ Result<bool> send_chunk(Session& session, const ObjectInfo& object, std::uint32_
   return session.link().send({}, frame, buffers.lend(std::move(chunk))) == SendResult::kSent;
 }
 
-Status send_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, ChunkSource& source, ChunkBuffers& buffers) {
+Status send_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, ChunkSource& source,
+                   ChunkBuffers& buffers) {
   UploadProgress progress{object.chunks(), first, first, first};
   session.link().send({}, {BulkKind::kPut, 0, 0, 0});
   for (;;) {
@@ -183,25 +189,25 @@ class Client final : public BulkClient {
  public:
   explicit Client(BulkClientOptions options) : options_(options), buffers_(ChunkBuffers::make(options.window)) {}
 
-  Status download(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSink& sink, Duration stall,
-                  const std::function<bool()>& keep_going) override {
+  Status download(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSink& sink,
+                  Duration stall, const std::function<bool()>& keep_going) override {
     return transfer(ticket, stall, keep_going, "cannot download", [&](Session& session) {
       return receive_chunks(session, object, first_chunk, options_.window, sink);
     });
   }
 
-  Status upload(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSource& source, Duration stall,
-                const std::function<bool()>& keep_going) override {
-    return transfer(ticket, stall, keep_going, "cannot upload", [&](Session& session) {
-      return send_chunks(session, object, first_chunk, source, *buffers_);
-    });
+  Status upload(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSource& source,
+                Duration stall, const std::function<bool()>& keep_going) override {
+    return transfer(ticket, stall, keep_going, "cannot upload",
+                    [&](Session& session) { return send_chunks(session, object, first_chunk, source, *buffers_); });
   }
 
   BulkCounters counters() const override { return total_; }
 
  private:
   template <class Run>
-  Status transfer(const Ticket& ticket, Duration stall, const std::function<bool()>& keep_going, const char* attempted, Run run) {
+  Status transfer(const Ticket& ticket, Duration stall, const std::function<bool()>& keep_going, const char* attempted,
+                  Run run) {
     Session session(context_, ticket, options_, stall, keep_going);
     SHOAL_TRY(session.connect(context_, ticket.endpoint, options_.connect_limit));
     Status done = run(session);

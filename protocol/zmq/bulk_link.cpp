@@ -7,8 +7,8 @@ namespace {
 
 // For acks and an ending beside the chunks.
 constexpr std::uint32_t kSpareMessages = 4;
-// What may be sent is bounded by the window already, and acks are small. libzmq hears late, after half of a queue was sent, that
-// there is room again, so that a queue of just the window's length would seem full at times.
+// What may be sent is bounded by the window already, and acks are small. libzmq hears late, after half of a queue was
+// sent, that there is room again, so that a queue of just the window's length would seem full at times.
 constexpr std::uint32_t kSendQueueWindows = 4;
 
 bool has_body(BulkKind kind) { return kind == BulkKind::kChunk || kind == BulkKind::kFailed; }
@@ -52,12 +52,15 @@ std::optional<BulkLink::Received> BulkLink::receive() {
   if (!frame) return std::nullopt;
   if (routed_) {
     message.route = frame->text();
-    if (!frame->more()) return Malformed{std::move(message.route), {}, Error(ErrorCode::kCorrupt, "an empty bulk message")};
+    if (!frame->more())
+      return Malformed{std::move(message.route), {}, Error(ErrorCode::kCorrupt, "an empty bulk message")};
     frame = socket_.receive();
     SHOAL_CHECK(frame.has_value(), "the frames of one message arrive together");
     message.user = frame->property("User-Id");
   }
-  const auto malformed = [&](Error error) { return Malformed{std::move(message.route), std::move(message.user), std::move(error)}; };
+  const auto malformed = [&](Error error) {
+    return Malformed{std::move(message.route), std::move(message.user), std::move(error)};
+  };
   auto header = decode_bulk(frame->bytes());
   if (!header.ok()) {
     socket_.skip_rest(*frame);
@@ -98,7 +101,8 @@ SendResult BulkLink::send(std::string_view route, const BulkFrame& frame, Messag
 
 SendResult BulkLink::send_failed(std::string_view route, BulkFailure failure, std::string_view text) {
   text = text.substr(0, kMaxReasonBytes);
-  const BulkFrame frame{BulkKind::kFailed, static_cast<std::uint32_t>(failure), 0, static_cast<std::uint32_t>(text.size())};
+  const BulkFrame frame{BulkKind::kFailed, static_cast<std::uint32_t>(failure), 0,
+                        static_cast<std::uint32_t>(text.size())};
   return send(route, frame, Message(text));
 }
 

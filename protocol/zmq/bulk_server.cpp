@@ -55,7 +55,8 @@ class Server final : public BulkServer {
     return {};
   }
 
-  Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source, Duration validity) override {
+  Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source,
+                                Duration validity) override {
     auto offer = std::make_shared<Offer>();
     offer->source = std::move(source);
     return issue(std::move(offer), object, validity);
@@ -63,7 +64,8 @@ class Server final : public BulkServer {
 
   Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk, std::shared_ptr<ChunkSink> sink,
                               Duration validity) override {
-    if (first_chunk > object.chunks()) return Error(ErrorCode::kInvalid, "an upload cannot start beyond its object's end");
+    if (first_chunk > object.chunks())
+      return Error(ErrorCode::kInvalid, "an upload cannot start beyond its object's end");
     auto offer = std::make_shared<Offer>();
     offer->first_chunk = first_chunk;
     offer->sink = std::move(sink);

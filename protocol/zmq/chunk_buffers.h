@@ -10,8 +10,8 @@
 
 namespace shoal::protocol::zmq {
 
-// Thread-safe. Lives at least as long as the messages made from it. Fresh 256 KiB blocks for every chunk would cost a page
-// fault per 4 KiB.
+// Thread-safe. Lives at least as long as the messages made from it. Fresh 256 KiB blocks for every chunk would cost a
+// page fault per 4 KiB.
 class ChunkBuffers : public std::enable_shared_from_this<ChunkBuffers> {
  public:
   // Keeps at most `keep` idle buffers.

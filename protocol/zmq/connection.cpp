@@ -10,16 +10,17 @@
 namespace shoal::protocol::zmq {
 namespace {
 
-constexpr int kEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_HANDSHAKE_SUCCEEDED |
-                        ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                        ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+constexpr int kEvents = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_DISCONNECTED |
+                        ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
 constexpr Duration kProbeLimit = std::chrono::seconds(1);
 // A server that knows its key answers a handshake within a few round trips; one that is overloaded lets it time out.
 constexpr Duration kPromptly = std::chrono::seconds(5);
 
 }  // namespace
 
-Result<ConnectionWatch> ConnectionWatch::connect(Context& context, Socket& socket, const std::string& endpoint, Duration limit) {
+Result<ConnectionWatch> ConnectionWatch::connect(Context& context, Socket& socket, const std::string& endpoint,
+                                                 Duration limit) {
   socket.set(ZMQ_RECONNECT_IVL, -1);
   socket.set(ZMQ_IPV6, 1);
   // Longer than our own limit, so that a failed handshake always means that the other side ended it.
@@ -75,31 +76,24 @@ ConnectionEvent ConnectionWatch::end(bool denied, std::string reason) {
 
 std::optional<ConnectionEvent> ConnectionWatch::interpret(std::uint16_t event, std::uint32_t value) {
   switch (event) {
-    case ZMQ_EVENT_CONNECTED:
-      tcp_connected_ = true;
-      return std::nullopt;
-    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED:
-      connected_ = true;
-      return Connected{};
-    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-      return end(true, endpoint_ + " does not admit this key or ticket");
+    case ZMQ_EVENT_CONNECTED: tcp_connected_ = true; return std::nullopt;
+    case ZMQ_EVENT_HANDSHAKE_SUCCEEDED: connected_ = true; return Connected{};
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH: return end(true, endpoint_ + " does not admit this key or ticket");
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       if (value == ZMQ_PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC)
         return end(true, endpoint_ + " does not hold the expected server key");
       return end(false, endpoint_ + " does not speak this protocol; check the port");
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
-      // A CURVE server cannot answer a client that expects another key, so it hangs up; so does a proxy without a server
-      // behind it. Only the former greets.
+      // A CURVE server cannot answer a client that expects another key, so it hangs up; so does a proxy without a
+      // server behind it. Only the former greets.
       if (std::chrono::steady_clock::now() - started_ < kPromptly && greets(endpoint_, kProbeLimit))
         return end(true, endpoint_ + " ended the handshake: its key is not the expected server key");
       return end(false, endpoint_ + " closed the connection during the handshake");
     case ZMQ_EVENT_CLOSED:  // of an attempt
       if (tcp_connected_) return std::nullopt;
       return end(false, "cannot connect to " + endpoint_ + ": nothing listens there, or the network is down");
-    case ZMQ_EVENT_DISCONNECTED:
-      return end(false, "the connection to " + endpoint_ + " ended");
-    default:
-      return std::nullopt;
+    case ZMQ_EVENT_DISCONNECTED: return end(false, "the connection to " + endpoint_ + " ended");
+    default: return std::nullopt;
   }
 }
 

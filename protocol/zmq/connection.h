@@ -20,10 +20,12 @@ using ConnectionEvent = std::variant<Connected, Disconnected>;
 // Watches a DEALER socket that connects once. Belongs to the socket's thread; must be destroyed before the socket.
 class ConnectionWatch {
  public:
-  // Sets the socket up for one attempt without reconnection and calls connect(). kInvalid when the endpoint makes no sense.
+  // Sets the socket up for one attempt without reconnection and calls connect(). kInvalid when the endpoint makes no
+  // sense.
   static Result<ConnectionWatch> connect(Context& context, Socket& socket, const std::string& endpoint, Duration limit);
 
-  // What happened since the last call. At most one Connected, then exactly one Disconnected, after which there is no more.
+  // What happened since the last call. At most one Connected, then exactly one Disconnected, after which there is no
+  // more.
   std::optional<ConnectionEvent> next();
 
   bool connected() const { return connected_; }

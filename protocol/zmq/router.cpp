@@ -24,7 +24,8 @@ Socket make_router(Context& context, Duration handshake_limit) {
   Socket router(context, ZMQ_ROUTER);
   router.set(ZMQ_ZAP_DOMAIN, kZapDomain);
   router.set(ZMQ_ROUTER_MANDATORY, 1);
-  router.set(ZMQ_HANDSHAKE_IVL, static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(handshake_limit).count()));
+  router.set(ZMQ_HANDSHAKE_IVL,
+             static_cast<int>(std::chrono::ceil<std::chrono::milliseconds>(handshake_limit).count()));
   router.set(ZMQ_BACKLOG, kBacklog);
   router.set(ZMQ_IPV6, 1);
   router.set(ZMQ_TCP_KEEPALIVE, 1);

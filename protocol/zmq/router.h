@@ -5,8 +5,8 @@
 
 namespace shoal::protocol::zmq {
 
-// The context's ZapHandler must exist. Seeds libc's rand() from the system's entropy first: libzmq numbers its peers from
-// there, and a peer that could guess the next number and claim it as its own would abort the process.
+// The context's ZapHandler must exist. Seeds libc's rand() from the system's entropy first: libzmq numbers its peers
+// from there, and a peer that could guess the next number and claim it as its own would abort the process.
 Socket make_router(Context& context, Duration handshake_limit);
 
 }  // namespace shoal::protocol::zmq

@@ -34,7 +34,8 @@ Message::Message(std::span<const std::byte> bytes) {
 Message::Message(std::string_view text) : Message(std::as_bytes(std::span(text))) {}
 
 Message::Message(std::span<std::byte> bytes, zmq_free_fn* release, void* hint) {
-  SHOAL_CHECK(zmq_msg_init_data(&message_, bytes.data(), bytes.size(), release, hint) == 0, "out of memory for a message");
+  SHOAL_CHECK(zmq_msg_init_data(&message_, bytes.data(), bytes.size(), release, hint) == 0,
+              "out of memory for a message");
 }
 
 Message::~Message() { zmq_msg_close(&message_); }
@@ -86,7 +87,8 @@ void Socket::set(int option, std::string_view bytes) {
 
 Status Socket::bind(const std::string& endpoint) {
   if (zmq_bind(handle_, endpoint.c_str()) == 0) return {};
-  const ErrorCode code = zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? ErrorCode::kInvalid : ErrorCode::kUnavailable;
+  const ErrorCode code =
+      zmq_errno() == EINVAL || zmq_errno() == EPROTONOSUPPORT ? ErrorCode::kInvalid : ErrorCode::kUnavailable;
   return last_error(code, "cannot listen on " + endpoint);
 }
 
@@ -159,7 +161,8 @@ void poll(std::span<zmq_pollitem_t> items, Duration timeout) {
   // Rounded up: a wait that is a little too short would make its caller spin.
   const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(timeout, Duration::zero())).count();
   for (zmq_pollitem_t& item : items) item.revents = 0;
-  const int rc = zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(std::min<std::int64_t>(ms, INT_MAX)));
+  const int rc =
+      zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(std::min<std::int64_t>(ms, INT_MAX)));
   SHOAL_CHECK(rc >= 0 || zmq_errno() == EINTR, zmq_strerror(zmq_errno()));
 }
 

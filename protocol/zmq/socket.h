@@ -40,7 +40,8 @@ class Message {
   Message();
   explicit Message(std::span<const std::byte> bytes);  // copies
   explicit Message(std::string_view text);             // copies
-  // Takes the bytes without copying: `release(data, hint)` is called, on any thread, once libzmq has sent or dropped them.
+  // Takes the bytes without copying: `release(data, hint)` is called, on any thread, once libzmq has sent or dropped
+  // them.
   Message(std::span<std::byte> bytes, zmq_free_fn* release, void* hint);
   ~Message();
   Message(Message&& other) noexcept;

@@ -17,7 +17,8 @@ Result<std::string> random_hex() {
   SHOAL_TRY(random_bytes(bytes));
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  for (const std::byte b : bytes) text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
+  for (const std::byte b : bytes)
+    text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
   return text;
 }
 

@@ -17,8 +17,8 @@ namespace shoal::protocol::zmq {
 
 // One object offered to one connection: a source for a download or a sink for an upload.
 struct Offer {
-  std::string user;  // the ticket's id
-  ObjectInfo object; // without its key, which a transport does not need
+  std::string user;   // the ticket's id
+  ObjectInfo object;  // without its key, which a transport does not need
   std::uint32_t first_chunk = 0;
   std::shared_ptr<ChunkSource> source;
   std::shared_ptr<ChunkSink> sink;
@@ -28,7 +28,8 @@ struct Offer {
   std::mutex busy;
 };
 
-// Thread-safe. A ticket goes from offered to admitted (a handshake showed it) to running (its first message came), each once.
+// Thread-safe. A ticket goes from offered to admitted (a handshake showed it) to running (its first message came), each
+// once.
 class TicketDesk {
  public:
   // `validity` from `now` to the handshake. The endpoint of the ticket is left empty.

@@ -139,7 +139,8 @@ void TransferTable::pump(Transfer& transfer) {
       read = Error(ErrorCode::kFailed, "a source gave a chunk of the wrong size");
     if (!read.ok()) return fail(transfer.route, read.error());
     const BulkFrame frame{BulkKind::kChunk, transfer.sent, 0, static_cast<std::uint32_t>(chunk.size())};
-    if (link_.send(transfer.route, frame, buffers_->lend(std::move(chunk))) != SendResult::kSent) return end(transfer.route);
+    if (link_.send(transfer.route, frame, buffers_->lend(std::move(chunk))) != SendResult::kSent)
+      return end(transfer.route);
     ++transfer.sent;
   }
 }
@@ -177,14 +178,17 @@ void TransferTable::sweep(Duration stall) {
   for (const auto& [route, transfer] : transfers_) {
     if (transfer.offer->withdrawn)
       withdrawn.push_back(route);
-    else if (!transfer.waiting && clock_.now() - transfer.progress >= (transfer.gone ? std::min(kLastWords, stall) : stall))
+    else if (!transfer.waiting &&
+             clock_.now() - transfer.progress >= (transfer.gone ? std::min(kLastWords, stall) : stall))
       stalled.push_back(route);
   }
   for (const std::string& route : withdrawn) fail(route, BulkFailure::kWithdrawn, "the ticket was withdrawn");
   for (const std::string& route : stalled) fail(route, BulkFailure::kStalled, "no chunk was finished for too long");
 }
 
-void TransferTable::refuse(std::string route, std::string_view what) { fail(std::move(route), BulkFailure::kGrammar, what); }
+void TransferTable::refuse(std::string route, std::string_view what) {
+  fail(std::move(route), BulkFailure::kGrammar, what);
+}
 
 void TransferTable::fail(std::string route, BulkFailure failure, std::string_view text) {
   link_.send_failed(route, failure, text);

@@ -15,7 +15,8 @@ constexpr std::string_view kVersion = "1.0";
 
 }  // namespace
 
-ZapHandler::ZapHandler(Context& context, HandshakeDecision decide) : decide_(std::move(decide)), socket_(context, ZMQ_REP) {
+ZapHandler::ZapHandler(Context& context, HandshakeDecision decide)
+    : decide_(std::move(decide)), socket_(context, ZMQ_REP) {
   const Status bound = socket_.bind("inproc://zeromq.zap.01");
   SHOAL_CHECK(bound.ok(), "one context, one ZAP handler");
   thread_ = std::thread([this] { serve(); });

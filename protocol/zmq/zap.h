@@ -19,7 +19,7 @@ namespace shoal::protocol::zmq {
 inline constexpr std::string_view kZapDomain = "shoal";
 
 struct HandshakeRequest {
-  std::string_view mechanism;              // "CURVE" or "PLAIN"
+  std::string_view mechanism;                 // "CURVE" or "PLAIN"
   std::vector<std::string_view> credentials;  // CURVE: the key's 32 bytes; PLAIN: user name and password
 };
 

@@ -115,12 +115,14 @@ TEST(ExactSum, TheLargestUpdatesAllTogetherDoNotOverflow) {
         const std::vector<float> delta = {static_cast<float>(bound), -static_cast<float>(bound)};
         std::vector<std::int64_t> sum(2);
         for (std::uint64_t i = 0; i < count; ++i) accumulate(delta, Weight::nearest(weight), scale, sum);
-        const double exact = std::ldexp(Weight::nearest(weight).value() * delta[0] * static_cast<double>(count), scale.exponent());
+        const double exact =
+            std::ldexp(Weight::nearest(weight).value() * delta[0] * static_cast<double>(count), scale.exponent());
         EXPECT_LE(std::abs(static_cast<double>(sum[0])), 0x1p62);
         EXPECT_NEAR(static_cast<double>(sum[0]) / exact, 1, 1e-12);
         EXPECT_EQ(sum[0], -sum[1]);
         // One more bit would be too much, so no resolution is wasted.
-        EXPECT_GE(weight * bound * static_cast<double>(count) * std::ldexp(1.0, scale.exponent() + 1), 0x1p62 * (1 - 1e-9));
+        EXPECT_GE(weight * bound * static_cast<double>(count) * std::ldexp(1.0, scale.exponent() + 1),
+                  0x1p62 * (1 - 1e-9));
       }
     }
   }

@@ -19,7 +19,8 @@ double walked(const LocalSgd& sgd, int steps) {
 }
 
 TEST(StepNorm, CountsTheStepsOfPlainSgd) {
-  for (std::uint64_t steps : {0u, 1u, 2u, 7u, 100u, 12345u}) EXPECT_DOUBLE_EQ(step_norm({0.1, 0, 0}, steps), static_cast<double>(steps));
+  for (std::uint64_t steps : {0u, 1u, 2u, 7u, 100u, 12345u})
+    EXPECT_DOUBLE_EQ(step_norm({0.1, 0, 0}, steps), static_cast<double>(steps));
 }
 
 TEST(StepNorm, FollowsThePublishedFormulaOfMomentum) {
@@ -42,9 +43,11 @@ TEST(StepNorm, FollowsThePublishedFormulaOfTheProximalTerm) {
 }
 
 TEST(StepNorm, IsTheDistanceThatAConstantGradientMoves) {
-  for (const LocalSgd sgd : {LocalSgd{0.1, 0, 0}, LocalSgd{0.05, 0.9, 0}, LocalSgd{0.1, 0, 0.5}, LocalSgd{0.1, 0.5, 0.1}})
+  for (const LocalSgd sgd :
+       {LocalSgd{0.1, 0, 0}, LocalSgd{0.05, 0.9, 0}, LocalSgd{0.1, 0, 0.5}, LocalSgd{0.1, 0.5, 0.1}})
     for (int steps = 0; steps < 70; ++steps)
-      EXPECT_NEAR(step_norm(sgd, static_cast<std::uint64_t>(steps)), walked(sgd, steps), 1e-9 * (1 + walked(sgd, steps)));
+      EXPECT_NEAR(step_norm(sgd, static_cast<std::uint64_t>(steps)), walked(sgd, steps),
+                  1e-9 * (1 + walked(sgd, steps)));
 }
 
 TEST(StepNorm, ManyStepsCostLittle) { EXPECT_NEAR(step_norm({0.1, 0.5, 0}, std::uint64_t{1} << 50), 0x1p51, 1e3); }

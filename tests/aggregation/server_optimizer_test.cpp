@@ -72,7 +72,8 @@ TEST(ServerOptimizer, FollowsItsFormulaOverManyRounds) {
       for (std::size_t i = 0; i < kFloats; ++i) twins[i].step(options, update[i]);
     }
     for (std::size_t i = 0; i < kFloats; ++i)
-      ASSERT_NEAR(state.model[i], twins[i].x, 1e-4 * (1 + std::abs(twins[i].x))) << name_of(kind) << " coordinate " << i;
+      ASSERT_NEAR(state.model[i], twins[i].x, 1e-4 * (1 + std::abs(twins[i].x)))
+          << name_of(kind) << " coordinate " << i;
   }
 }
 

@@ -1,14 +1,14 @@
 // The archive: everything it writes it reads back, and nothing else.
 #include "base/archive.h"
 
+#include <gtest/gtest.h>
+
 #include <map>
 #include <optional>
 #include <set>
 #include <string>
 #include <variant>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "base/digest.h"
 #include "base/ids.h"
@@ -76,12 +76,11 @@ TEST(Archive, ReadsBackWhatItWrote) {
 
 TEST(Archive, EveryTruncationIsRefused) {
   const std::string bytes = encode_state(sample());
-  for (std::size_t n = 0; n < bytes.size(); ++n) EXPECT_FALSE(decode_state<Whole>(std::string_view(bytes).substr(0, n))) << n;
+  for (std::size_t n = 0; n < bytes.size(); ++n)
+    EXPECT_FALSE(decode_state<Whole>(std::string_view(bytes).substr(0, n))) << n;
 }
 
-TEST(Archive, TrailingBytesAreRefused) {
-  EXPECT_FALSE(decode_state<Whole>(encode_state(sample()) + '\0'));
-}
+TEST(Archive, TrailingBytesAreRefused) { EXPECT_FALSE(decode_state<Whole>(encode_state(sample()) + '\0')); }
 
 TEST(Archive, ACountBeyondTheInputAllocatesNothing) {
   // 2^60 items of one byte each would be an exabyte.

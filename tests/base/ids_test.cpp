@@ -1,10 +1,10 @@
 // Identifiers and digests as values.
 #include "base/ids.h"
 
+#include <gtest/gtest.h>
+
 #include <type_traits>
 #include <unordered_set>
-
-#include <gtest/gtest.h>
 
 #include "base/digest.h"
 

@@ -1,16 +1,17 @@
 // Ranges and named enums, as every visit() uses them.
 #include "base/options.h"
 
-#include <array>
-
 #include <gtest/gtest.h>
+
+#include <array>
 
 namespace shoal {
 namespace {
 
 enum class Fruit { kApple, kPear };
 EnumNames<Fruit> enum_names(Fruit) {
-  static constexpr std::array<std::pair<Fruit, std::string_view>, 2> kNames{{{Fruit::kApple, "apple"}, {Fruit::kPear, "pear"}}};
+  static constexpr std::array<std::pair<Fruit, std::string_view>, 2> kNames{
+      {{Fruit::kApple, "apple"}, {Fruit::kPear, "pear"}}};
   return kNames;
 }
 enum class Nameless { kA };

@@ -1,11 +1,11 @@
 // Errors as values: the cause chain, exit codes, and what the macros do with success and failure.
 #include "base/result.h"
 
+#include <gtest/gtest.h>
+
 #include <cerrno>
 #include <memory>
 #include <string>
-
-#include <gtest/gtest.h>
 
 namespace shoal {
 namespace {
@@ -38,7 +38,9 @@ TEST(Result, HoldsAValueOrAnError) {
 }
 
 TEST(Result, CausesReadFromTheOutsideIn) {
-  const Error error = Error(ErrorCode::kNotFound, "no such file").because_of_this("cannot read model.bin").because_of_this("cannot start");
+  const Error error = Error(ErrorCode::kNotFound, "no such file")
+                          .because_of_this("cannot read model.bin")
+                          .because_of_this("cannot start");
   EXPECT_EQ(error.to_string(), "cannot start: cannot read model.bin: no such file");
   EXPECT_EQ(error.code(), ErrorCode::kNotFound) << "the innermost code decides the exit code";
   ASSERT_NE(error.cause(), nullptr);
@@ -66,12 +68,11 @@ TEST(Result, EveryCodeHasTheDocumentedExitCode) {
 }
 
 TEST(Result, ErrnoIsSpelledOut) {
-  EXPECT_EQ(errno_error(ErrorCode::kFailed, "cannot open x", ENOENT).message(), "cannot open x: No such file or directory");
+  EXPECT_EQ(errno_error(ErrorCode::kFailed, "cannot open x", ENOENT).message(),
+            "cannot open x: No such file or directory");
 }
 
-TEST(ResultDeathTest, TheValueOfAnErrorIsABug) {
-  EXPECT_DEATH((void)parse(false).value(), "bug: byte 7 is 0xff");
-}
+TEST(ResultDeathTest, TheValueOfAnErrorIsABug) { EXPECT_DEATH((void)parse(false).value(), "bug: byte 7 is 0xff"); }
 
 }  // namespace
 }  // namespace shoal

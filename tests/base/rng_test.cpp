@@ -1,14 +1,14 @@
 // Random streams: the generator against its published vectors, and the distributions against their moments.
 #include "base/rng.h"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
 #include <set>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace shoal {
 namespace {
@@ -152,7 +152,8 @@ TEST(Rng, ShuffleIsAPermutationAndUniformOverPositions) {
 
 TEST(Rng, SampleDrawsDistinctIndices) {
   Stream stream(1, "sample");
-  for (const auto& [n, k] : std::vector<std::pair<std::uint64_t, std::uint64_t>>{{10, 0}, {10, 3}, {10, 10}, {1000000000000, 50}}) {
+  for (const auto& [n, k] :
+       std::vector<std::pair<std::uint64_t, std::uint64_t>>{{10, 0}, {10, 3}, {10, 10}, {1000000000000, 50}}) {
     const auto picked = stream.sample(n, k);
     EXPECT_EQ(picked.size(), k);
     EXPECT_EQ(std::set<std::uint64_t>(picked.begin(), picked.end()).size(), k);

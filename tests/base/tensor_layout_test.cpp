@@ -15,7 +15,8 @@ std::string refusal(std::vector<TensorSpec> tensors) {
 }
 
 TEST(TensorLayout, PlacesTensorsOneAfterTheOther) {
-  const TensorLayout layout = TensorLayout::make({{"w", {3, 4}, "backbone"}, {"s", {}, "norm"}, {"b", {4}, "bias"}}).value();
+  const TensorLayout layout =
+      TensorLayout::make({{"w", {3, 4}, "backbone"}, {"s", {}, "norm"}, {"b", {4}, "bias"}}).value();
   EXPECT_EQ(layout.offset(0), 0u);
   EXPECT_EQ(layout.count(0), 12u);
   EXPECT_EQ(layout.offset(1), 12u);
@@ -48,7 +49,8 @@ TEST(TensorLayout, RefusesSizesThatOverflow) {
   const std::uint64_t huge = std::uint64_t{1} << 33;
   EXPECT_THAT(refusal({{"w", {huge, huge}, "head"}}), HasSubstr("too many elements"));
   EXPECT_THAT(refusal({{"w", {std::uint64_t{1} << 41}, "head"}}), HasSubstr("too many elements"));
-  EXPECT_THAT(refusal({{"v", {std::uint64_t{1} << 40}, "head"}, {"w", {1}, "head"}}), HasSubstr("the model has too many"));
+  EXPECT_THAT(refusal({{"v", {std::uint64_t{1} << 40}, "head"}, {"w", {1}, "head"}}),
+              HasSubstr("the model has too many"));
 }
 
 }  // namespace

@@ -1,9 +1,9 @@
 // Time at its ends: conversions saturate instead of wrapping around.
 #include "base/time.h"
 
-#include <limits>
-
 #include <gtest/gtest.h>
+
+#include <limits>
 
 namespace shoal {
 namespace {

@@ -1,10 +1,10 @@
 // Durations and sizes: what people write, what is printed, and that the two agree.
 #include "base/units.h"
 
-#include <chrono>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <chrono>
 
 namespace shoal {
 namespace {
@@ -53,10 +53,12 @@ TEST(Units, PrintsTheShortestExactText) {
 }
 
 TEST(Units, PrintedTextReadsBackExactly) {
-  for (const std::int64_t ns : {std::int64_t{1}, std::int64_t{999}, std::int64_t{1000001}, std::int64_t{86400} * 1000000000,
-                                (std::int64_t{1} << 53) + 1, std::int64_t{9100000000000000001}})
+  for (const std::int64_t ns :
+       {std::int64_t{1}, std::int64_t{999}, std::int64_t{1000001}, std::int64_t{86400} * 1000000000,
+        (std::int64_t{1} << 53) + 1, std::int64_t{9100000000000000001}})
     EXPECT_EQ(parse_duration(format_duration(Duration(ns))).value(), Duration(ns)) << ns;
-  for (const std::uint64_t n : {std::uint64_t{1}, std::uint64_t{1023}, std::uint64_t{1} << 40, (std::uint64_t{1} << 53) + 1})
+  for (const std::uint64_t n :
+       {std::uint64_t{1}, std::uint64_t{1023}, std::uint64_t{1} << 40, (std::uint64_t{1} << 53) + 1})
     EXPECT_EQ(parse_bytes(format_bytes(Bytes{n}))->count, n);
 }
 

@@ -1,15 +1,15 @@
 // The administration client against a server that answers well, badly, late or not at all.
 #include "cli/admin_client.h"
 
-#include <functional>
-#include <string>
-#include <thread>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+
+#include <functional>
+#include <string>
+#include <thread>
 
 namespace shoal::cli {
 namespace {
@@ -73,7 +73,9 @@ TEST(AdminClient, SendsOneLineAndReturnsTheData) {
 }
 
 TEST(AdminClient, RefusalsKeepTheirCode) {
-  Server server([](const std::string&) { return "{\"ok\": false, \"code\": \"not-found\", \"error\": \"there is no device 9\"}\n"; });
+  Server server([](const std::string&) {
+    return "{\"ok\": false, \"code\": \"not-found\", \"error\": \"there is no device 9\"}\n";
+  });
   AdminClient client = AdminClient::connect(server.path()).value();
   const auto answer = client.call("device.show", {{"id", 9}});
   EXPECT_EQ(answer.error().code(), ErrorCode::kNotFound);
@@ -97,7 +99,8 @@ TEST(AdminClient, ACoordinatorThatGoesAwayIsUnavailable) {
 TEST(AdminClient, SilenceTimesOut) {
   Server server([](const std::string&) { return " "; });  // bytes, but never a line
   AdminClient client = AdminClient::connect(server.path()).value();
-  EXPECT_EQ(client.call("status", nlohmann::json::object(), std::chrono::milliseconds(20)).error().code(), ErrorCode::kTimeout);
+  EXPECT_EQ(client.call("status", nlohmann::json::object(), std::chrono::milliseconds(20)).error().code(),
+            ErrorCode::kTimeout);
 }
 
 TEST(AdminClient, NobodyListeningSaysWhatToDo) {

@@ -1,14 +1,14 @@
 // The real `shoal` program: what it prints and how it exits.
 #include "cli/commands.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
 #include <array>
 #include <cstdio>
 #include <filesystem>
 #include <string>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-#include <sys/wait.h>
 
 #include "protocol/safetensors_file.h"
 #include "tests/support/temporary_folder.h"
@@ -37,9 +37,9 @@ Ended shoal(const std::string& arguments) {
 
 TEST(Shoal, EveryCommandHasHelpWithAnExample) {
   for (const char* command :
-       {"", "status", "report", "model init", "model inspect", "model export", "data inspect", "device invite", "device list",
-        "device show", "device approve", "device revoke", "job submit", "job list", "job show", "job wait", "job follow", "job stop",
-        "job export"}) {
+       {"", "status", "report", "model init", "model inspect", "model export", "data inspect", "device invite",
+        "device list", "device show", "device approve", "device revoke", "job submit", "job list", "job show",
+        "job wait", "job follow", "job stop", "job export"}) {
     const Ended help = shoal(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.text, HasSubstr("Example:\n  shoal ")) << command;
@@ -47,7 +47,8 @@ TEST(Shoal, EveryCommandHasHelpWithAnExample) {
 }
 
 TEST(Shoal, UsageErrorsAreTwoAndOneLine) {
-  for (const char* arguments : {"", "jbo", "job", "job submit", "model init --arch 2nn --input 1x28x28 --classes none m", "device show x"}) {
+  for (const char* arguments :
+       {"", "jbo", "job", "job submit", "model init --arch 2nn --input 1x28x28 --classes none m", "device show x"}) {
     const Ended ended = shoal(arguments);
     EXPECT_EQ(ended.code, 2) << arguments;
     EXPECT_THAT(ended.text, HasSubstr("shoal: error: ")) << arguments;
@@ -87,7 +88,8 @@ TEST(Shoal, TheSameSeedMakesTheSameFile) {
   const shoal::testing::TemporaryFolder folder;
   const auto make = [&](int seed) {
     const std::string path = folder.file("m");
-    EXPECT_EQ(shoal("model init --arch logistic --input 30 --classes 2 --seed " + std::to_string(seed) + " " + path).code, 0);
+    EXPECT_EQ(
+        shoal("model init --arch logistic --input 30 --classes 2 --seed " + std::to_string(seed) + " " + path).code, 0);
     return protocol::read_model(path).value().values;
   };
   EXPECT_EQ(make(1), make(1));

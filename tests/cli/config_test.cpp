@@ -1,13 +1,13 @@
 // Configuration files: what is read, what is refused and with which words, and that printing reads back.
 #include "cli/config.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace shoal::cli {
 namespace {

@@ -1,11 +1,11 @@
 // The log on standard error: one line for each, levels below the least dropped, no colors in a file.
 #include "cli/console_log.h"
 
-#include <algorithm>
-#include <string>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
 
 namespace shoal::cli {
 namespace {

@@ -1,13 +1,13 @@
 // How programs end: the exit code and the one line for every kind of failure.
 #include "cli/program.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <stdexcept>
 #include <vector>
-
-#include <CLI/CLI.hpp>
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace shoal::cli {
 namespace {
@@ -36,13 +36,17 @@ int run(std::vector<std::string> arguments, const std::function<Status()>& body,
 
 TEST(Program, SuccessIsZeroAndSilent) {
   std::string errors;
-  EXPECT_EQ(run({"--number", "5"}, [] { return Status(); }, &errors), 0);
+  EXPECT_EQ(run(
+                {"--number", "5"}, [] { return Status(); }, &errors),
+            0);
   EXPECT_EQ(errors, "");
 }
 
 TEST(Program, AnErrorIsOneLineAndItsOwnExitCode) {
   std::string errors;
-  const auto fail = [] { return Status(Error(ErrorCode::kTimeout, "no answer\nfor 5 s").because_of_this("cannot join")); };
+  const auto fail = [] {
+    return Status(Error(ErrorCode::kTimeout, "no answer\nfor 5 s").because_of_this("cannot join"));
+  };
   EXPECT_EQ(run({}, fail, &errors), 4);
   EXPECT_EQ(errors, "test: error: cannot join: no answer for 5 s\n");
 }
@@ -64,9 +68,13 @@ TEST(Program, VersionNamesTheBuild) {
 
 TEST(Program, ExceptionsAreBugs) {
   std::string errors;
-  EXPECT_EQ(run({}, []() -> Status { throw std::runtime_error("surprise"); }, &errors), 70);
+  EXPECT_EQ(run(
+                {}, []() -> Status { throw std::runtime_error("surprise"); }, &errors),
+            70);
   EXPECT_THAT(errors, HasSubstr("test: bug: surprise"));
-  EXPECT_EQ(run({}, []() -> Status { throw std::bad_alloc(); }, &errors), 1);
+  EXPECT_EQ(run(
+                {}, []() -> Status { throw std::bad_alloc(); }, &errors),
+            1);
   EXPECT_THAT(errors, HasSubstr("out of memory"));
 }
 

@@ -1,12 +1,12 @@
 // Progress on a terminal and in a log.
 #include "cli/progress_bar.h"
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <cstdio>
 #include <limits>
 #include <string>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 namespace shoal::cli {
 namespace {

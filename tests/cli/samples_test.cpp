@@ -1,14 +1,15 @@
 // The files in configs/: samples show every option with its default and sentence, experiments load.
 //
-// SHOAL_UPDATE_SAMPLES=1 writes the samples anew after an option changed: ./dev build && SHOAL_UPDATE_SAMPLES=1 ./dev test -R cli
+// SHOAL_UPDATE_SAMPLES=1 writes the samples anew after an option changed: ./dev build && SHOAL_UPDATE_SAMPLES=1 ./dev
+// test -R cli
+#include <gtest/gtest.h>
+
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
 #include <string>
-
-#include <gtest/gtest.h>
 
 #include "cli/config.h"
 #include "cli/job_file.h"

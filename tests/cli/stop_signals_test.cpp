@@ -1,11 +1,11 @@
 // Signals as calls: delivered once, on another thread; a second one ends the process.
 #include "cli/stop_signals.h"
 
-#include <csignal>
-#include <future>
-
 #include <gtest/gtest.h>
 #include <unistd.h>
+
+#include <csignal>
+#include <future>
 
 namespace shoal::cli {
 namespace {
@@ -36,7 +36,9 @@ TEST(StopSignalsDeathTest, TheSecondSignalEndsTheProcess) {
 
 TEST(StopSignalsDeathTest, EndsWithoutAnySignal) {
   const auto none = [] {
-    { StopSignals signals([] { std::_Exit(1); }); }
+    {
+      StopSignals signals([] { std::_Exit(1); });
+    }
     std::_Exit(0);
   };
   EXPECT_EXIT(none(), testing::ExitedWithCode(0), "");

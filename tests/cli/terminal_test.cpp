@@ -1,13 +1,13 @@
 // What is drawn for whom: colors and Unicode by the environment, widths of text, tables and bars.
 #include "cli/terminal.h"
 
-#include <cstdlib>
-#include <map>
-#include <string>
-
 #include <gtest/gtest.h>
 #include <pty.h>
 #include <unistd.h>
+
+#include <cstdlib>
+#include <map>
+#include <string>
 
 namespace shoal::cli {
 namespace {

@@ -1,4 +1,5 @@
-// The whole client against a scripted coordinator in the same process: real sockets, encryption and disk, synthetic training.
+// The whole client against a scripted coordinator in the same process: real sockets, encryption and disk, synthetic
+// training.
 #include "client/daemon.h"
 
 #include <gtest/gtest.h>
@@ -72,7 +73,10 @@ class Object final : public protocol::ChunkSource, public protocol::ChunkSink {
     std::vector<std::byte> plain(info.bytes);
     protocol::ChunkCipher cipher(info);
     for (std::uint32_t i = 0; i < chunks.size(); ++i)
-      EXPECT_TRUE(cipher.open(i, chunks[i], std::span(plain).subspan(std::size_t{i} * kChunkBytes, chunks[i].size() - kTagBytes)).ok());
+      EXPECT_TRUE(
+          cipher
+              .open(i, chunks[i], std::span(plain).subspan(std::size_t{i} * kChunkBytes, chunks[i].size() - kTagBytes))
+              .ok());
     return plain;
   }
   Digest tags() const {
@@ -170,10 +174,13 @@ class Coordinator {
     digest = protocol::sha256(bytes);
     model_bytes = bytes.size();
     sealed_model = std::make_shared<Object>(
-        protocol::ObjectInfo{99, bytes.size(), protocol::preferred_suite(), protocol::make_object_key().value()}, bytes);
+        protocol::ObjectInfo{99, bytes.size(), protocol::preferred_suite(), protocol::make_object_key().value()},
+        bytes);
   }
 
-  void say(const protocol::Peer& peer, const protocol::CoordinatorMessage& m) { control_->send(peer, protocol::encode(m)); }
+  void say(const protocol::Peer& peer, const protocol::CoordinatorMessage& m) {
+    control_->send(peer, protocol::encode(m));
+  }
 
   void on(const protocol::Incoming& in) {
     auto m = protocol::decode_device(in.payload);
@@ -218,8 +225,8 @@ class Coordinator {
     facts[m.assignment] = m.facts;
     auto& object = uploads[m.assignment];
     if (!object || !(object->info == m.object))
-      object = std::make_shared<Object>(m.object, [this](std::uint32_t chunk) { on_chunk(chunk); },
-                                        [this, id = m.assignment] { received(id); });
+      object = std::make_shared<Object>(
+          m.object, [this](std::uint32_t chunk) { on_chunk(chunk); }, [this, id = m.assignment] { received(id); });
     if (const auto old = tickets_.find(m.assignment); old != tickets_.end()) bulk_->withdraw(old->second);
     const auto held = static_cast<std::uint32_t>(object->chunks.size());
     resumed_at = held;
@@ -310,8 +317,8 @@ class DaemonTest : public ::testing::Test {
     const auto layout = TensorLayout::make({{"fc.weight", {10, 100000}, "head"}, {"fc.bias", {10}, "bias"}}).value();
     const LocalData data = load_local_data(options_).value();
     std::vector<float> delta(layout.total());
-    auto trained = training::make_synthetic_trainer(layout)->train(coordinator_.model, data.dataset, data.split.train, {}, 0, 5,
-                                                                   delta, [] { return true; });
+    auto trained = training::make_synthetic_trainer(layout)->train(coordinator_.model, data.dataset, data.split.train,
+                                                                   {}, 0, 5, delta, [] { return true; });
     EXPECT_TRUE(trained.ok());
     return delta;
   }

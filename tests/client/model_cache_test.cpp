@@ -33,7 +33,8 @@ struct Model {
   void seal_anew() { object = {1000, bytes.size(), protocol::preferred_suite(), protocol::make_object_key().value()}; }
   std::vector<std::byte> chunk(std::uint32_t i) const {
     std::vector<std::byte> sealed(object.sealed_bytes(i));
-    protocol::ChunkCipher(object).seal(i, std::span(bytes).subspan(std::size_t{i} * kChunkBytes, sealed.size() - kTagBytes), sealed);
+    protocol::ChunkCipher(object).seal(
+        i, std::span(bytes).subspan(std::size_t{i} * kChunkBytes, sealed.size() - kTagBytes), sealed);
     return sealed;
   }
   void send(ModelDownload& download, std::uint32_t from, std::uint32_t to) const {
@@ -71,7 +72,8 @@ class ModelCacheTest : public ::testing::Test {
   }
   static std::vector<std::byte> content(const std::string& path) {
     std::vector<std::byte> bytes(fs::file_size(path));
-    std::ifstream(path, std::ios::binary).read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    std::ifstream(path, std::ios::binary)
+        .read(reinterpret_cast<char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
     return bytes;
   }
 
@@ -168,7 +170,8 @@ TEST_F(ModelCacheTest, AFileThatRottedOnDiskIsNotUsed) {
     ModelCache cache = open();
     fetch(cache, model);
   }
-  std::fstream(folder_.file(model.digest.hex() + ".safetensors"), std::ios::in | std::ios::out | std::ios::binary) << "rot";
+  std::fstream(folder_.file(model.digest.hex() + ".safetensors"), std::ios::in | std::ios::out | std::ios::binary)
+      << "rot";
   ModelCache cache = open();
   EXPECT_FALSE(holds(cache, model));
   EXPECT_EQ(cache.bytes(), 0u);

@@ -32,9 +32,7 @@ class World {
       case 0:
       case 1:
       case 2:
-      case 3:
-        finish_work(random_.below(4) > 0);
-        break;
+      case 3: finish_work(random_.below(4) > 0); break;
       case 4:
         now_ = std::max(now_, std::min(session_->next_timer(), now_ + 1h));
         tick_if_due();
@@ -145,7 +143,8 @@ class World {
     start(work);
   }
 
-  using Work = std::variant<action::FindModel, action::DownloadModel, action::Train, action::Evaluate, action::Seal, action::Upload>;
+  using Work = std::variant<action::FindModel, action::DownloadModel, action::Train, action::Evaluate, action::Seal,
+                            action::Upload>;
   static WorkId number(const Work& work) {
     return std::visit([](const auto& w) { return w.work; }, work);
   }
@@ -162,7 +161,8 @@ class World {
     } else {
       return;
     }
-    if (!cancelled && std::holds_alternative<action::Seal>(work)) answered_.erase(std::get<action::Seal>(work).assignment);
+    if (!cancelled && std::holds_alternative<action::Seal>(work))
+      answered_.erase(std::get<action::Seal>(work).assignment);
     if (well)
       std::visit([this](const auto& w) { finish(w); }, work);
     else
@@ -187,7 +187,8 @@ class World {
   // ---- the coordinator ----
 
   AssignmentId some_assignment() {
-    return AssignmentId{random_.below(4) == 0 ? ++last_assignment_ : std::max<std::uint64_t>(1, last_assignment_ - random_.below(3))};
+    return AssignmentId{random_.below(4) == 0 ? ++last_assignment_
+                                              : std::max<std::uint64_t>(1, last_assignment_ - random_.below(3))};
   }
   message::Assign some_work(AssignmentId id) {
     message::Assign a;
@@ -206,24 +207,18 @@ class World {
     const AssignmentId id = some_assignment();
     switch (random_.below(10)) {
       case 0:
-      case 1:
-        return welcome();
+      case 1: return welcome();
       case 2:
         return message::Refused{protocol::kRefusalTexts[random_.below(protocol::kRefusalTexts.size())].refusal,
-                                random_.below(3) == 0 ? AssignmentId{} : id, "", from_seconds(static_cast<double>(random_.below(3)))};
+                                random_.below(3) == 0 ? AssignmentId{} : id, "",
+                                from_seconds(static_cast<double>(random_.below(3)))};
       case 3:
-      case 4:
-        return some_work(id);
-      case 5:
-        return message::ModelTicket{id, {}, {}};
-      case 6:
-        return message::UploadTicket{id, {}, static_cast<std::uint32_t>(random_.below(4))};
-      case 7:
-        return message::Receipt{id};
-      case 8:
-        return message::Revoke{id, Refusal::kRoundAbandoned};
-      default:
-        return message::Drain{3s};
+      case 4: return some_work(id);
+      case 5: return message::ModelTicket{id, {}, {}};
+      case 6: return message::UploadTicket{id, {}, static_cast<std::uint32_t>(random_.below(4))};
+      case 7: return message::Receipt{id};
+      case 8: return message::Revoke{id, Refusal::kRoundAbandoned};
+      default: return message::Drain{3s};
     }
   }
   // What an answer to an update is.

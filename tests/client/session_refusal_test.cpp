@@ -24,10 +24,10 @@ TEST_P(FinalRefusal, OfAnUpdateDropsItAndSaysWhy) {
 
 INSTANTIATE_TEST_SUITE_P(Session, FinalRefusal,
                          ::testing::Values(Refusal::kLate, Refusal::kReplayed, Refusal::kConflict, Refusal::kWrongShape,
-                                         Refusal::kNotFinite, Refusal::kOutOfBound, Refusal::kSampleCount, Refusal::kTooLarge,
-                                         Refusal::kUnsealable, Refusal::kTooStale, Refusal::kRoundAbandoned,
-                                         Refusal::kLeaseExpired, Refusal::kJobEnded, Refusal::kMalformed,
-                                         Refusal::kBudgetTooSmall),
+                                           Refusal::kNotFinite, Refusal::kOutOfBound, Refusal::kSampleCount,
+                                           Refusal::kTooLarge, Refusal::kUnsealable, Refusal::kTooStale,
+                                           Refusal::kRoundAbandoned, Refusal::kLeaseExpired, Refusal::kJobEnded,
+                                           Refusal::kMalformed, Refusal::kBudgetTooSmall),
                          refusal_name);
 
 class PassingRefusal : public ::testing::TestWithParam<Refusal> {};
@@ -44,8 +44,8 @@ TEST_P(PassingRefusal, KeepsTheUpdateAndOffersItAgain) {
   EXPECT_GE(s.now(), told + 7s);
 }
 
-INSTANTIATE_TEST_SUITE_P(Session, PassingRefusal, ::testing::Values(Refusal::kStorageFull, Refusal::kBusy, Refusal::kUnsealable),
-                         refusal_name);
+INSTANTIATE_TEST_SUITE_P(Session, PassingRefusal,
+                         ::testing::Values(Refusal::kStorageFull, Refusal::kBusy, Refusal::kUnsealable), refusal_name);
 
 class SessionEnds : public ::testing::TestWithParam<Refusal> {};
 
@@ -64,8 +64,8 @@ TEST_P(SessionEnds, AtARefusalThatWaitingCannotChange) {
 
 INSTANTIATE_TEST_SUITE_P(Session, SessionEnds,
                          ::testing::Values(Refusal::kUnknownKey, Refusal::kRevoked, Refusal::kInvitationExpired,
-                                         Refusal::kInvitationUsed, Refusal::kClientTooOld, Refusal::kCoordinatorTooOld,
-                                         Refusal::kReplacedSession),
+                                           Refusal::kInvitationUsed, Refusal::kClientTooOld,
+                                           Refusal::kCoordinatorTooOld, Refusal::kReplacedSession),
                          refusal_name);
 
 TEST(Session, ComesBackAfterTheTimeThatABusyCoordinatorNames) {

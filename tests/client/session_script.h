@@ -114,5 +114,7 @@ class Script {
   SessionActions done_;
 };
 
-inline message::Refused refused(Refusal refusal, AssignmentId id = {}, Duration retry = {}) { return {refusal, id, "detail", retry}; }
+inline message::Refused refused(Refusal refusal, AssignmentId id = {}, Duration retry = {}) {
+  return {refusal, id, "detail", retry};
+}
 }  // namespace shoal::client

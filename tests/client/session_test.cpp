@@ -35,7 +35,8 @@ TEST(Session, TrainsSealsUploadsAndDropsTheUpdateOnlyAtTheReceipt) {
   EXPECT_EQ(s.did<action::Train>()->assignment.id, kFirst);
   s.step(event::TrainingFinished{s.did<action::Train>()->work, {}});
   ASSERT_TRUE(s.did<action::Seal>());
-  s.step(event::UpdateSealed{s.did<action::Seal>()->work, {}, {kFirst.value, 100, protocol::CipherSuite::kAes256Gcm, {}}});
+  s.step(
+      event::UpdateSealed{s.did<action::Seal>()->work, {}, {kFirst.value, 100, protocol::CipherSuite::kAes256Gcm, {}}});
   ASSERT_TRUE(s.sent<message::OfferUpdate>());
   EXPECT_EQ(s.sent<message::OfferUpdate>()->object.id, kFirst.value);
   s.hear(message::UploadTicket{kFirst, {}, 3});
@@ -74,7 +75,8 @@ TEST(Session, TrainingGoesOnWhileTheConnectionIsLost) {
   EXPECT_FALSE(s.did<action::CancelWork>());
   s.step(event::TrainingFinished{training, {}});
   ASSERT_TRUE(s.did<action::Seal>());
-  s.step(event::UpdateSealed{s.did<action::Seal>()->work, {}, {kFirst.value, 100, protocol::CipherSuite::kAes256Gcm, {}}});
+  s.step(
+      event::UpdateSealed{s.did<action::Seal>()->work, {}, {kFirst.value, 100, protocol::CipherSuite::kAes256Gcm, {}}});
   EXPECT_FALSE(s.sent<message::OfferUpdate>()) << "nobody to offer it to";
   s.tick();
   s.step(event::Connected{});

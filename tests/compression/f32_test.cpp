@@ -64,9 +64,10 @@ TEST(F32Check, FindsOneBadValueAnywhere) {
   const std::vector<float> fine = draw_values(301, 2);
   ASSERT_EQ(judge(fine, 10), ValueVerdict::kFine);
   for (std::size_t at = 0; at < fine.size(); ++at) {
-    for (const auto& [bad, verdict] : {std::pair{kNan, ValueVerdict::kNotFinite}, std::pair{-kNan, ValueVerdict::kNotFinite},
-                                       std::pair{kInfinity, ValueVerdict::kNotFinite}, std::pair{-kInfinity, ValueVerdict::kNotFinite},
-                                       std::pair{11.0f, ValueVerdict::kOutOfBound}, std::pair{-11.0f, ValueVerdict::kOutOfBound}}) {
+    for (const auto& [bad, verdict] :
+         {std::pair{kNan, ValueVerdict::kNotFinite}, std::pair{-kNan, ValueVerdict::kNotFinite},
+          std::pair{kInfinity, ValueVerdict::kNotFinite}, std::pair{-kInfinity, ValueVerdict::kNotFinite},
+          std::pair{11.0f, ValueVerdict::kOutOfBound}, std::pair{-11.0f, ValueVerdict::kOutOfBound}}) {
       std::vector<float> values = fine;
       values[at] = bad;
       ASSERT_EQ(judge(values, 10), verdict) << bad << " at " << at;

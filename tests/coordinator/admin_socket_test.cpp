@@ -24,7 +24,9 @@ class Caller {
     connected = ::connect(socket_, reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
   }
   ~Caller() { ::close(socket_); }
-  void say(const std::string& text) { EXPECT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size())); }
+  void say(const std::string& text) {
+    EXPECT_EQ(::send(socket_, text.data(), text.size(), MSG_NOSIGNAL), static_cast<ssize_t>(text.size()));
+  }
   // Up to `lines` lines, fewer when the connection ends.
   std::string hear(int lines) {
     std::string heard;
@@ -46,8 +48,9 @@ class AdminSocketTest : public ::testing::Test {
   ::shoal::testing::TemporaryFolder folder;
   NoLog log;
   std::string path = folder.path().string() + "/admin/socket";
-  std::unique_ptr<AdminSocket> socket =
-      AdminSocket::listen(path, [](const std::string& request) { return "<" + request + ">"; }, log).value();
+  std::unique_ptr<AdminSocket> socket = AdminSocket::listen(
+                                            path, [](const std::string& request) { return "<" + request + ">"; }, log)
+                                            .value();
 };
 
 TEST_F(AdminSocketTest, AnswersLineByLineHoweverTheyArrive) {
@@ -85,7 +88,8 @@ TEST_F(AdminSocketTest, ClosesOpenConnectionsWhenItEndsAndLeavesNoSocketBehind) 
 }
 
 TEST_F(AdminSocketTest, RefusesAPathThatIsTooLong) {
-  const auto refused = AdminSocket::listen(folder.path().string() + "/" + std::string(120, 'x') + "/socket", [](const std::string& s) { return s; }, log);
+  const auto refused = AdminSocket::listen(
+      folder.path().string() + "/" + std::string(120, 'x') + "/socket", [](const std::string& s) { return s; }, log);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
 }

@@ -33,7 +33,9 @@ class AdminTest : public ::testing::Test {
     EXPECT_FALSE(answer["error"].get<std::string>().empty());
     return answer["code"];
   }
-  Json submission(const std::string& token) const { return {{"spec", "two rounds"}, {"model", model}, {"token", token}}; }
+  Json submission(const std::string& token) const {
+    return {{"spec", "two rounds"}, {"model", model}, {"token", token}};
+  }
 
   // Stands for the TOML reader, which is another folder's.
   static Result<JobSpec> parse(const std::string& text) {
@@ -47,7 +49,9 @@ class AdminTest : public ::testing::Test {
   testing::TemporaryFolder folder;
   std::string model = folder.file("model.safetensors");
   testing::ServiceHost host;
-  Admin admin{host.service(), {parse, [](const JobSpec& spec) { return "name = " + spec.name; }, host.server_key(), "1.0", "abc", host.store.models}};
+  Admin admin{host.service(),
+              {parse, [](const JobSpec& spec) { return "name = " + spec.name; }, host.server_key(), "1.0", "abc",
+               host.store.models}};
 };
 
 TEST_F(AdminTest, SaysHowTheCoordinatorIs) {
@@ -63,7 +67,8 @@ TEST_F(AdminTest, MakesInvitationsThatAdmitADevice) {
   const auto invitation = protocol::parse_invitation(texts[0].get<std::string>());
   ASSERT_TRUE(invitation.ok());
   EXPECT_EQ(invitation->server_key, host.server_key());
-  EXPECT_EQ(host.ask([&](Service& s) { return s.registry().admit(invitation->key.public_key); }), protocol::PeerClass::kInvitation);
+  EXPECT_EQ(host.ask([&](Service& s) { return s.registry().admit(invitation->key.public_key); }),
+            protocol::PeerClass::kInvitation);
   EXPECT_EQ(call("status")["open_invitations"], 2);
 }
 
@@ -108,7 +113,9 @@ TEST_F(AdminTest, RefusesWhatMakesNoSense) {
   EXPECT_EQ(code(R"({"op": "job.show", "args": {"job": "nobody"}})"), "not-found");
   EXPECT_EQ(code(R"({"op": "job.export", "args": {"job": "nobody", "folder": "relative"}})"), "invalid");
   EXPECT_EQ(code(Json{{"op", "job.submit"}, {"args", {{"spec", "nonsense"}, {"model", model}}}}.dump()), "invalid");
-  EXPECT_EQ(code(Json{{"op", "job.submit"}, {"args", {{"spec", "two rounds"}, {"model", folder.file("absent")}}}}.dump()), "not-found");
+  EXPECT_EQ(
+      code(Json{{"op", "job.submit"}, {"args", {{"spec", "two rounds"}, {"model", folder.file("absent")}}}}.dump()),
+      "not-found");
 }
 
 TEST_F(AdminTest, RefusesAModelThatIsNotFinite) {

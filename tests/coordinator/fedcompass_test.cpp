@@ -35,17 +35,21 @@ FedCompassTwin::Work jittered(std::vector<double> speeds, std::uint64_t seed) {
 
 void expect_equal(const Trace& trace, const Trace& twin) {
   for (std::size_t i = 0; i < std::min(trace.size(), twin.size()); ++i)
-    ASSERT_TRUE(same(trace[i], twin[i])) << "event " << i << "\n  policy: " << describe(trace[i]) << "\n  twin:   " << describe(twin[i]);
+    ASSERT_TRUE(same(trace[i], twin[i])) << "event " << i << "\n  policy: " << describe(trace[i])
+                                         << "\n  twin:   " << describe(twin[i]);
   ASSERT_EQ(trace.size(), twin.size());
 }
 
 // Twice everywhere: as it is, and carried through save() and load() before every call.
 class FedCompassTest : public testing::TestWithParam<bool> {
  protected:
-  PolicyWorld world(const JobSpec& spec, std::vector<double> speeds, FedCompassTwin::Work work, Duration fold_time = {}) {
-    return PolicyWorld(spec, {.speeds = std::move(speeds), .fold_time = fold_time, .reload = GetParam(), .work = std::move(work)});
+  PolicyWorld world(const JobSpec& spec, std::vector<double> speeds, FedCompassTwin::Work work,
+                    Duration fold_time = {}) {
+    return PolicyWorld(
+        spec, {.speeds = std::move(speeds), .fold_time = fold_time, .reload = GetParam(), .work = std::move(work)});
   }
-  void expect_twin(const JobSpec& spec, const std::vector<double>& speeds, const FedCompassTwin::Work& work, double seconds) {
+  void expect_twin(const JobSpec& spec, const std::vector<double>& speeds, const FedCompassTwin::Work& work,
+                   double seconds) {
     PolicyWorld policy = world(spec, speeds, work);
     policy.start();
     policy.run_until(at(seconds));
@@ -53,12 +57,14 @@ class FedCompassTest : public testing::TestWithParam<bool> {
     EXPECT_GT(policy.version(), 0u);
   }
 };
-INSTANTIATE_TEST_SUITE_P(, FedCompassTest, testing::Bool(), [](const auto& test) { return test.param ? "Reloaded" : "Live"; });
+INSTANTIATE_TEST_SUITE_P(, FedCompassTest, testing::Bool(),
+                         [](const auto& test) { return test.param ? "Reloaded" : "Live"; });
 
 TEST_P(FedCompassTest, EqualsItsTwinEventForEvent) {
   for (const Cell& cell : kCells) {
     for (std::uint64_t seed = 1; seed <= 100; ++seed) {
-      SCOPED_TRACE(testing::Message() << cell.devices << " devices, speeds " << static_cast<int>(cell.speeds) << ", seed " << seed);
+      SCOPED_TRACE(testing::Message() << cell.devices << " devices, speeds " << static_cast<int>(cell.speeds)
+                                      << ", seed " << seed);
       const std::vector<double> speeds = draw_speeds(cell.speeds, cell.devices, seed);
       expect_twin(compass(cell.devices), speeds, jittered(speeds, seed), GetParam() ? 1000 : 4000);
       if (HasFatalFailure()) return;
@@ -95,7 +101,8 @@ TEST_P(FedCompassTest, EqualsItsTwinWithLateAndDeadDevices) {
         if (luck < 0.05) return std::nullopt;
         return work_seconds(speeds[device - 1], steps, seed, device, nth) * (luck < 0.25 ? 1 + 2 * draw.uniform() : 1);
       };
-      SCOPED_TRACE(testing::Message() << cell.devices << " devices, speeds " << static_cast<int>(cell.speeds) << ", seed " << seed);
+      SCOPED_TRACE(testing::Message() << cell.devices << " devices, speeds " << static_cast<int>(cell.speeds)
+                                      << ", seed " << seed);
       expect_twin(compass(cell.devices), speeds, work, 6000);
       if (HasFatalFailure()) return;
     }
@@ -122,7 +129,8 @@ TEST_P(FedCompassTest, ADeviceThatIsLateTwiceLosesNeitherUpdate) {
   policy.start();
   policy.run_until(at(3000));
   EXPECT_GE(policy.updates()[2], 8u);
-  // Each update of device 2 is in a fold, once, with weights that fall with staleness; only what still waits is missing.
+  // Each update of device 2 is in a fold, once, with weights that fall with staleness; only what still waits is
+  // missing.
   std::uint64_t folded = 0, stale = 0;
   for (const TraceEvent& event : policy.trace())
     for (const TraceEvent::Part& part : event.parts) {
@@ -171,7 +179,9 @@ TEST_P(FedCompassTest, NoGroupWaitsForADeviceThatNeverReturns) {
 // A device that comes to a running job takes a free place, with most steps and outside of every group.
 TEST_P(FedCompassTest, ALostDevicesPlaceIsTakenByAnIdleOne) {
   const std::vector<double> speeds = {1, 1, 1, 1};
-  const auto work = [](std::uint64_t, std::uint64_t, std::uint32_t steps) -> std::optional<double> { return steps * 1.0; };
+  const auto work = [](std::uint64_t, std::uint64_t, std::uint32_t steps) -> std::optional<double> {
+    return steps * 1.0;
+  };
   PolicyWorld policy = world(compass(3), speeds, work);
   policy.start();
   EXPECT_EQ(policy.idle(), std::set<std::uint64_t>{4}) << "three places, four devices";
@@ -202,7 +212,8 @@ TEST_P(FedCompassTest, KeepsGoingWhenFoldsAreSlowAndDevicesComeAndGo) {
     const Version before = policy.version();
     policy.run_until(at(22000));
     EXPECT_GT(policy.version(), before + 5);
-    for (std::uint64_t device = 1; device <= kDevices; ++device) EXPECT_GE(policy.updates()[device], 5u) << "device " << device;
+    for (std::uint64_t device = 1; device <= kDevices; ++device)
+      EXPECT_GE(policy.updates()[device], 5u) << "device " << device;
     // An idle device waits for a fold, or for a place.
     EXPECT_LE(policy.waiting(), 2 * kPlaces);
   }
@@ -213,7 +224,8 @@ TEST(FedCompass, KeepsDevicesBusyInEveryCell) {
     double utilisation = 0, staleness = 0, fold = 0, least = 1;
     constexpr int kSeeds = 10;
     for (std::uint64_t seed = 1; seed <= kSeeds; ++seed) {
-      PolicyWorld world(compass(cell.devices), {.speeds = draw_speeds(cell.speeds, cell.devices, seed), .seed = seed, .work = {}});
+      PolicyWorld world(compass(cell.devices),
+                        {.speeds = draw_speeds(cell.speeds, cell.devices, seed), .seed = seed, .work = {}});
       world.start();
       world.run_until(at(20000));
       utilisation += world.utilisation() / kSeeds;
@@ -221,16 +233,16 @@ TEST(FedCompass, KeepsDevicesBusyInEveryCell) {
       fold += world.mean_fold() / kSeeds;
       least = std::min(least, world.utilisation());
     }
-    std::printf("%2u devices, speeds %d: utilisation %.4f (least %.4f), staleness %.3f, updates a fold %.2f\n", cell.devices,
-                static_cast<int>(cell.speeds), utilisation, least, staleness, fold);
+    std::printf("%2u devices, speeds %d: utilisation %.4f (least %.4f), staleness %.3f, updates a fold %.2f\n",
+                cell.devices, static_cast<int>(cell.speeds), utilisation, least, staleness, fold);
     EXPECT_GE(utilisation, 0.97);
     EXPECT_LE(staleness, cell.speeds == SpeedKind::kExponential ? 5 : 0.25);
   }
 }
 
-// The loss that semi-asynchrony avoids. A synchronous round lasts as long as its slowest device, so of T seconds device i
-// works T t_i / max t: the utilisation, steps made over the steps sum_i T / t_i that were possible, is m / (max t * sum 1 / t_i) in
-// the limit of long runs, and its mean over draws of the speeds is the figure compared.
+// The loss that semi-asynchrony avoids. A synchronous round lasts as long as its slowest device, so of T seconds device
+// i works T t_i / max t: the utilisation, steps made over the steps sum_i T / t_i that were possible, is m / (max t *
+// sum 1 / t_i) in the limit of long runs, and its mean over draws of the speeds is the figure compared.
 TEST(FedCompass, FedAvgWaitsForItsSlowestDevice) {
   const std::tuple<std::uint32_t, SpeedKind, double> expected[] = {
       {5, SpeedKind::kNormal, 0.686}, {10, SpeedKind::kNormal, 0.621}, {5, SpeedKind::kExponential, 0.216}};
@@ -247,7 +259,8 @@ TEST(FedCompass, FedAvgWaitsForItsSlowestDevice) {
       world.run_until(at(20000));
       mean += world.utilisation() / kSeeds;
     }
-    std::printf("FedAvg, %u devices, speeds %d: utilisation %.4f, expected %.3f\n", devices, static_cast<int>(kind), mean, figure);
+    std::printf("FedAvg, %u devices, speeds %d: utilisation %.4f, expected %.3f\n", devices, static_cast<int>(kind),
+                mean, figure);
     EXPECT_NEAR(mean / figure, 1, 0.03);
   }
 }

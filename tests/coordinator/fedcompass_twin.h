@@ -1,4 +1,5 @@
-// FedCompass a second time: the published pseudo-code, line by line, with a world of its own in which folds take no time.
+// FedCompass a second time: the published pseudo-code, line by line, with a world of its own in which folds take no
+// time.
 //
 // Kept naive on purpose. It shares no code with coordinator/fedcompass.cpp, only the draws of policy_world.h.
 #pragma once
@@ -20,7 +21,8 @@ class FedCompassTwin {
  public:
   using Work = std::function<std::optional<double>(std::uint64_t device, std::uint64_t nth, std::uint32_t steps)>;
 
-  FedCompassTwin(FedCompassOptions options, Work work) : o_(options), work_(std::move(work)), clients_(options.devices + 1) {}
+  FedCompassTwin(FedCompassOptions options, Work work)
+      : o_(options), work_(std::move(work)), clients_(options.devices + 1) {}
 
   Trace run(double seconds) {
     for (int i = 1; i < static_cast<int>(clients_.size()); ++i) send_without_group(i);
@@ -51,7 +53,8 @@ class FedCompassTwin {
     bool timer = true;
   };
 
-  // The next thing that happens, if it is not after the end: arrivals before deaths (in order of sending) before timers.
+  // The next thing that happens, if it is not after the end: arrivals before deaths (in order of sending) before
+  // timers.
   bool step(std::int64_t end) {
     int arrival = 0, death = 0, timer = 0;
     std::int64_t at = kNobody;
@@ -106,8 +109,10 @@ class FedCompassTwin {
     if (id != 0) {
       Group& g = groups_.at(id);
       g.C.erase(i);
-      if (g.C.empty() && g.timer) close(id);
-      else if (g.C.empty()) groups_.erase(id);
+      if (g.C.empty() && g.timer)
+        close(id);
+      else if (g.C.empty())
+        groups_.erase(id);
     }
     send_without_group(i);
   }
@@ -188,7 +193,8 @@ class FedCompassTwin {
     c.Q = o_.max_steps;
     double slowest = 0;
     for (const Client& other : clients_) slowest = std::max(slowest, other.S);
-    send(i, std::max(2 * o_.latest_factor * c.Q * slowest, 3600.0) * std::pow(2.0, static_cast<double>(std::min<std::uint64_t>(c.failures, 10))));
+    send(i, std::max(2 * o_.latest_factor * c.Q * slowest, 3600.0) *
+                std::pow(2.0, static_cast<double>(std::min<std::uint64_t>(c.failures, 10))));
   }
 
   void send(int i, double patience) {
@@ -210,7 +216,8 @@ class FedCompassTwin {
     event.at = Time(Duration(now_));
     for (const Update& u : U) {
       const double s = std::pow(1.0 + static_cast<double>(V_ - u.version), -o_.staleness_exponent);
-      event.parts.push_back({static_cast<std::uint64_t>(u.client), static_cast<Version>(u.version), o_.alpha / o_.devices * s});
+      event.parts.push_back(
+          {static_cast<std::uint64_t>(u.client), static_cast<Version>(u.version), o_.alpha / o_.devices * s});
     }
     std::sort(event.parts.begin(), event.parts.end(),
               [](const auto& a, const auto& b) { return std::tie(a.device, a.base) < std::tie(b.device, b.base); });

@@ -79,11 +79,13 @@ TEST_F(PosixFilesTest, SegmentsWorkOnTheRealThing) {
     auto bodies = open_segments(files, {.folder = folder + "/bodies", .segment_bytes = 8 << 20});
     ASSERT_TRUE(bodies.ok()) << bodies.error().to_string();
     ASSERT_EQ(*(*bodies)->open(AssignmentId{5}, object.info()), 0u);
-    for (std::uint32_t chunk = 0; chunk < 2; ++chunk) ASSERT_TRUE((*bodies)->write(AssignmentId{5}, chunk, object.sealed(chunk)).ok());
+    for (std::uint32_t chunk = 0; chunk < 2; ++chunk)
+      ASSERT_TRUE((*bodies)->write(AssignmentId{5}, chunk, object.sealed(chunk)).ok());
   }
   auto bodies = open_segments(files, {.folder = folder + "/bodies", .segment_bytes = 8 << 20});
   ASSERT_EQ(*(*bodies)->open(AssignmentId{5}, object.info()), 2u);
-  for (std::uint32_t chunk = 2; chunk < 4; ++chunk) ASSERT_TRUE((*bodies)->write(AssignmentId{5}, chunk, object.sealed(chunk)).ok());
+  for (std::uint32_t chunk = 2; chunk < 4; ++chunk)
+    ASSERT_TRUE((*bodies)->write(AssignmentId{5}, chunk, object.sealed(chunk)).ok());
   ASSERT_TRUE((*bodies)->sync(AssignmentId{5}).ok());
   std::vector<std::byte> sealed;
   for (std::uint32_t chunk = 0; chunk < 4; ++chunk) {
@@ -91,7 +93,8 @@ TEST_F(PosixFilesTest, SegmentsWorkOnTheRealThing) {
     EXPECT_EQ(sealed, object.sealed(chunk));
   }
   ASSERT_TRUE((*bodies)->release(std::vector{AssignmentId{5}}).ok());
-  EXPECT_THAT(*files.list(folder + "/bodies"), testing::ElementsAre("00000001.segment"));  // kept to be written over; its key is gone
+  EXPECT_THAT(*files.list(folder + "/bodies"),
+              testing::ElementsAre("00000001.segment"));  // kept to be written over; its key is gone
 }
 
 }  // namespace

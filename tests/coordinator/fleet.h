@@ -1,4 +1,5 @@
-// A little fleet for tests of the machine: devices that answer after seeded delays, in virtual time, with chosen misbehaviour.
+// A little fleet for tests of the machine: devices that answer after seeded delays, in virtual time, with chosen
+// misbehaviour.
 #pragma once
 
 #include <map>
@@ -16,11 +17,11 @@ namespace shoal::coordinator::testing {
 struct FleetOptions {
   std::uint64_t seed = 1;
   std::uint64_t devices = 12;
-  double fail = 0;         // chance that an assignment fails
-  double vanish = 0;       // chance that the device goes away and comes back later, its work lost
-  double slow = 0;         // chance that an answer takes a hundred times as long
-  double duplicate = 0;    // chance that an update is sent twice
-  bool reload = false;     // the machine goes through save() and load() before every step
+  double fail = 0;       // chance that an assignment fails
+  double vanish = 0;     // chance that the device goes away and comes back later, its work lost
+  double slow = 0;       // chance that an answer takes a hundred times as long
+  double duplicate = 0;  // chance that an update is sent twice
+  bool reload = false;   // the machine goes through save() and load() before every step
 };
 
 // Drives one machine. Everything that it learns is public for the test to judge.
@@ -68,7 +69,7 @@ class Fleet {
   Machine machine;
   std::uint64_t events = 0, trace = 0;
   std::vector<std::string> problems;
-  std::map<AssignmentId, int> receipts;            // by assignment
+  std::map<AssignmentId, int> receipts;  // by assignment
   std::map<AssignmentId, int> folded;
   std::set<AssignmentId> discarded;
   std::map<protocol::Refusal, int> refusals, revocations;
@@ -94,7 +95,8 @@ class Fleet {
 
   void on(const action::Assign& a) {
     assigned.push_back(a.assignment);
-    if (auto job = machine.job(a.assignment.job)) max_outstanding = std::max<std::uint64_t>(max_outstanding, job->outstanding);
+    if (auto job = machine.job(a.assignment.job))
+      max_outstanding = std::max<std::uint64_t>(max_outstanding, job->outstanding);
     Duration takes = from_seconds(1 + draw_.uniform() * 9);
     if (draw_.uniform() < options_.slow) takes *= 100;
     const AssignmentId id = a.assignment.id;
@@ -119,8 +121,10 @@ class Fleet {
     return f;
   }
   void on(const action::Answer& a) {
-    if (a.refusal == protocol::Refusal::kNone) ++receipts[a.assignment];
-    else ++refusals[a.refusal];
+    if (a.refusal == protocol::Refusal::kNone)
+      ++receipts[a.assignment];
+    else
+      ++refusals[a.refusal];
   }
   void on(const action::Revoke& a) { ++revocations[a.refusal]; }
   void on(const action::Fold& a) {

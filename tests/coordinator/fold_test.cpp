@@ -31,7 +31,9 @@ class World {
     model_.resize(floats);
     for (float& x : model_) x = static_cast<float>(draw.normal());
     auto writer = store_.models.create(kJob, 0, 0).value();
-    SHOAL_CHECK(writer->write(std::as_bytes(std::span(kHeader))).ok() && writer->write(std::as_bytes(std::span(model_))).ok(), "");
+    SHOAL_CHECK(
+        writer->write(std::as_bytes(std::span(kHeader))).ok() && writer->write(std::as_bytes(std::span(model_))).ok(),
+        "");
     ref_ = std::move(*writer).finish().value();
     fold_.job = kJob;
     fold_.version = 1;
@@ -53,8 +55,9 @@ class World {
   Result<FoldResult> run(int workers) {
     options_.workers = workers;
     const auto reader = store_.models.open(ref_).value();
-    return fold_updates(fold_, options_, store_.bodies, *reader,
-                        store_.models.create(kJob, fold_.version, aggregation::state_arrays(options_.optimizer.name)).value());
+    return fold_updates(
+        fold_, options_, store_.bodies, *reader,
+        store_.models.create(kJob, fold_.version, aggregation::state_arrays(options_.optimizer.name)).value());
   }
   FoldResult advance(int workers) {
     FoldResult result = run(workers).value();
@@ -71,13 +74,16 @@ class World {
   }
 
   void seal(AssignmentId id, std::span<const float> delta) {
-    protocol::ObjectInfo object{.id = id.value, .bytes = delta.size_bytes(), .suite = protocol::preferred_suite(),
+    protocol::ObjectInfo object{.id = id.value,
+                                .bytes = delta.size_bytes(),
+                                .suite = protocol::preferred_suite(),
                                 .key = protocol::make_object_key().value()};
     SHOAL_CHECK(store_.bodies.open(id, object).ok(), "");
     protocol::ChunkCipher cipher(object);
     for (std::uint32_t c = 0; c < object.chunks(); ++c) {
       const std::size_t begin = c * protocol::kChunkBytes;
-      const auto plain = std::as_bytes(delta).subspan(begin, std::min<std::size_t>(protocol::kChunkBytes, delta.size_bytes() - begin));
+      const auto plain =
+          std::as_bytes(delta).subspan(begin, std::min<std::size_t>(protocol::kChunkBytes, delta.size_bytes() - begin));
       std::vector<std::byte> sealed(object.sealed_bytes(c));
       cipher.seal(c, plain, sealed);
       if (c == corrupt_chunk_ && id == corrupt_) sealed[3] ^= std::byte{1};
@@ -106,7 +112,8 @@ class World {
 constexpr std::uint64_t kColumn = protocol::kChunkBytes / sizeof(float);
 
 TEST(Fold, IsTheWeightedMeanOfTheUpdates) {
-  for (const std::uint64_t floats : {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{5000}, kColumn, 2 * kColumn + 4097}) {
+  for (const std::uint64_t floats :
+       {std::uint64_t{1}, std::uint64_t{4096}, std::uint64_t{5000}, kColumn, 2 * kColumn + 4097}) {
     World world(floats, 5, true, floats);
     const FoldResult result = world.advance(2);
     const std::vector<float> next = world.model_of(result.model);
@@ -139,15 +146,17 @@ TEST(Fold, OrderWorkersAndSealingDoNotChangeABit) {
 
 TEST(Fold, OptimizerStateGoesFromVersionToVersion) {
   constexpr std::uint64_t kFloats = kColumn + 100;
-  for (ServerOptimizerKind kind : {ServerOptimizerKind::kFedAvgM, ServerOptimizerKind::kFedAdagrad, ServerOptimizerKind::kFedAdam,
-                                   ServerOptimizerKind::kFedYogi}) {
+  for (ServerOptimizerKind kind : {ServerOptimizerKind::kFedAvgM, ServerOptimizerKind::kFedAdagrad,
+                                   ServerOptimizerKind::kFedAdam, ServerOptimizerKind::kFedYogi}) {
     World world(kFloats, 3, false, 12);
     aggregation::ServerOptimizerOptions& optimizer = world.options_.optimizer;
     optimizer = {.name = kind, .learning_rate = 0.1};
     std::vector<float> model = world.model_, update(kFloats);
-    std::vector<float> first(kFloats, aggregation::initial_state(optimizer, 0)), second(kFloats, aggregation::initial_state(optimizer, 1));
+    std::vector<float> first(kFloats, aggregation::initial_state(optimizer, 0)),
+        second(kFloats, aggregation::initial_state(optimizer, 1));
     std::vector<std::int64_t> sum(kFloats);
-    for (std::size_t e = 0; e < 3; ++e) aggregation::accumulate(world.deltas_[e], world.fold_.entries[e].weight, world.options_.scale, sum);
+    for (std::size_t e = 0; e < 3; ++e)
+      aggregation::accumulate(world.deltas_[e], world.fold_.entries[e].weight, world.options_.scale, sum);
     aggregation::report(sum, world.options_.scale, world.fold_.scale, update);
     for (int version = 1; version <= 4; ++version) {
       aggregation::server_step(optimizer, update, model, first, second);
@@ -185,7 +194,8 @@ TEST(Fold, AFullDiskStopsEveryWorker) {
   World world(6 * kColumn, 2, false, 15);
   int writes = 0;
   world.store_.faults.before = [&](StoreOperation operation) -> Status {
-    if (operation == StoreOperation::kModelWrite && ++writes == 4) return Error(ErrorCode::kExhausted, "the disk is full");
+    if (operation == StoreOperation::kModelWrite && ++writes == 4)
+      return Error(ErrorCode::kExhausted, "the disk is full");
     return {};
   };
   const Result<FoldResult> result = world.run(4);

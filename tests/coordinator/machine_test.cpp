@@ -52,7 +52,8 @@ TEST_P(EveryPolicy, SurvivesFailingVanishingAndSlowDevices) {
     // Whatever got a receipt was folded exactly once, or given up with the job, or never acknowledged.
     for (const auto& [id, times] : fleet.receipts) {
       const int uses = fleet.folded.contains(id) ? fleet.folded.at(id) : 0;
-      EXPECT_EQ(uses + static_cast<int>(fleet.discarded.contains(id)), fleet.assigned[id.value - 1].kind == protocol::TaskKind::kTrain)
+      EXPECT_EQ(uses + static_cast<int>(fleet.discarded.contains(id)),
+                fleet.assigned[id.value - 1].kind == protocol::TaskKind::kTrain)
           << "assignment " << id.value;
     }
   }
@@ -73,7 +74,8 @@ std::string name_of_case(const ::testing::TestParamInfo<EveryPolicy::ParamType>&
   return std::string(name_of(std::get<0>(info.param))) + (std::get<1>(info.param) ? "_reloaded" : "");
 }
 INSTANTIATE_TEST_SUITE_P(Machine, EveryPolicy,
-                         ::testing::Combine(::testing::Values(PolicyKind::kFedAvg, PolicyKind::kFedBuff, PolicyKind::kFedCompass),
+                         ::testing::Combine(::testing::Values(PolicyKind::kFedAvg, PolicyKind::kFedBuff,
+                                                              PolicyKind::kFedCompass),
                                             ::testing::Bool()),
                          name_of_case);
 

@@ -12,7 +12,9 @@ namespace {
 
 using std::chrono::seconds;
 
-JournalRecord record(std::uint64_t sequence) { return {sequence, Time(seconds(sequence)), event::Tick{}, sequence * 7}; }
+JournalRecord record(std::uint64_t sequence) {
+  return {sequence, Time(seconds(sequence)), event::Tick{}, sequence * 7};
+}
 
 ModelRef model_ref(JobId job, Version version) {
   ModelRef ref;
@@ -239,7 +241,8 @@ TEST(MemoryModels, OnlyFinishedVersionsExist) {
 TEST(MemoryModels, KeepsWhatIsNamedAndWhatIsOpen) {
   MemoryStore store;
   std::vector<ModelRef> refs;
-  for (Version v = 0; v < 3; ++v) refs.push_back(std::move(*store.models.create(JobId{1}, v, 0).value()).finish().value());
+  for (Version v = 0; v < 3; ++v)
+    refs.push_back(std::move(*store.models.create(JobId{1}, v, 0).value()).finish().value());
   const auto open = store.models.open(refs[0]).value();
   ASSERT_TRUE(store.models.keep_only(std::span(refs).subspan(2)).ok());
   EXPECT_FALSE(store.models.open(refs[0]).ok());

@@ -1,10 +1,9 @@
 #include "coordinator/metrics.h"
 
 #include <gtest/gtest.h>
+#include <httplib.h>
 
 #include "coordinator/http.h"
-
-#include <httplib.h>
 
 namespace shoal::coordinator {
 namespace {

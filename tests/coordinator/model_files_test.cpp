@@ -87,7 +87,8 @@ TEST_F(ModelFilesTest, GiveBackFileStateAndSealedCopy) {
 
 TEST_F(ModelFilesTest, RefuseAFileOfAnotherLengthThanAnnounced) {
   const std::vector<std::byte> file = sample_bytes(1, protocol::kChunkBytes + 10);
-  for (const std::size_t announced : {file.size() - 1, file.size() + 1, protocol::kChunkBytes, 3 * protocol::kChunkBytes}) {
+  for (const std::size_t announced :
+       {file.size() - 1, file.size() + 1, protocol::kChunkBytes, 3 * protocol::kChunkBytes}) {
     auto writer = models->create(kJob, 1, 0);
     ASSERT_TRUE((*writer)->expect(announced).ok());
     Status written = (*writer)->write(file);
@@ -173,7 +174,8 @@ TEST(ModelFilesCrash, KeepEveryFinishedVersionAtEveryCrashPoint) {
       for (Version version = 0; models.ok() && !disk.power_is_cut(); ++version) {
         const std::vector<std::byte> file = sample_bytes(version, 1 + random.below(2 * protocol::kChunkBytes));
         auto writer = (*models)->create(kJob, version, 1);
-        if (!writer.ok() || !(*writer)->write(file).ok() || !(*writer)->write_state(0, std::vector<float>(7)).ok()) break;
+        if (!writer.ok() || !(*writer)->write(file).ok() || !(*writer)->write_state(0, std::vector<float>(7)).ok())
+          break;
         auto ref = std::move(**writer).finish();
         if (ref.ok()) finished.emplace_back(*ref, file);
       }

@@ -1,7 +1,8 @@
 // A world of virtual devices around one policy: the smallest driver that keeps the machine's promises to it.
 //
-// Devices train at their own speed with a jitter, folds take a given time, assignments may be lost and devices may go away. Whatever
-// the policy does is recorded and checked: only idle devices get work, every update is folded once, one fold at a time.
+// Devices train at their own speed with a jitter, folds take a given time, assignments may be lost and devices may go
+// away. Whatever the policy does is recorded and checked: only idle devices get work, every update is folded once, one
+// fold at a time.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -28,14 +29,17 @@ inline std::vector<double> draw_speeds(SpeedKind kind, std::size_t devices, std:
   Stream draw(seed, "speeds");
   std::vector<double> speeds;
   while (speeds.size() < devices) {
-    const double t = kind == SpeedKind::kHomogeneous ? 1 : kind == SpeedKind::kNormal ? 1 + 0.3 * draw.normal() : draw.exponential();
+    const double t = kind == SpeedKind::kHomogeneous ? 1
+                     : kind == SpeedKind::kNormal    ? 1 + 0.3 * draw.normal()
+                                                     : draw.exponential();
     if (t > 0) speeds.push_back(t);
   }
   return speeds;
 }
 
 // What `steps` steps take, each with a jitter of 5 %: the sum of that many normal draws is one normal draw.
-inline double work_seconds(double speed, std::uint32_t steps, std::uint64_t seed, std::uint64_t device, std::uint64_t nth) {
+inline double work_seconds(double speed, std::uint32_t steps, std::uint64_t seed, std::uint64_t device,
+                           std::uint64_t nth) {
   Stream draw(seed, "jitter", device, nth);
   return speed * (steps + 0.05 * std::sqrt(steps) * draw.normal());
 }
@@ -63,7 +67,8 @@ inline bool same(const TraceEvent& a, const TraceEvent& b) {
 
 inline std::string describe(const TraceEvent& e) {
   std::string text = std::to_string(e.at.time_since_epoch().count()) + " ns: ";
-  if (e.parts.empty()) return text + "device " + std::to_string(e.device) + " gets " + std::to_string(e.steps) + " steps";
+  if (e.parts.empty())
+    return text + "device " + std::to_string(e.device) + " gets " + std::to_string(e.steps) + " steps";
   text += "fold of";
   for (const auto& p : e.parts)
     text += " " + std::to_string(p.device) + "@" + std::to_string(p.base) + "x" + std::to_string(p.weight);
@@ -76,9 +81,10 @@ class PolicyWorld {
     std::vector<double> speeds;  // of device 1, 2, ...
     std::uint64_t seed = 1;
     Duration fold_time{};
-    bool reload = false;  // carry the policy through save() and load() before every call
+    bool reload = false;                // carry the policy through save() and load() before every call
     std::uint32_t default_steps = 100;  // where the policy leaves them to the job
-    // Seconds that a device's nth assignment (1, 2, ...) takes, nullopt if it is never heard of again; the default draws jitter.
+    // Seconds that a device's nth assignment (1, 2, ...) takes, nullopt if it is never heard of again; the default
+    // draws jitter.
     std::function<std::optional<double>(std::uint64_t device, std::uint64_t nth, std::uint32_t steps)> work;
   };
 
@@ -246,7 +252,8 @@ class PolicyWorld {
     for (std::uint64_t key : d.cancel) timers_.erase(key);
     for (const PolicyTimer& timer : d.set) {
       timers_[timer.key] = timer.at;
-      events_.insert({timer.at, Kind::kTimer, timer.key, static_cast<std::uint64_t>(timer.at.time_since_epoch().count())});
+      events_.insert(
+          {timer.at, Kind::kTimer, timer.key, static_cast<std::uint64_t>(timer.at.time_since_epoch().count())});
     }
     if (d.fold && options_.fold_time == Duration::zero()) commit();
   }

@@ -36,7 +36,8 @@ class SegmentsTest : public testing::Test {
   }
 
   Status write(const SampleObject& object, std::uint32_t from, std::uint32_t to) {
-    for (std::uint32_t chunk = from; chunk < to; ++chunk) SHOAL_TRY(bodies->write(AssignmentId{object.info().id}, chunk, object.sealed(chunk)));
+    for (std::uint32_t chunk = from; chunk < to; ++chunk)
+      SHOAL_TRY(bodies->write(AssignmentId{object.info().id}, chunk, object.sealed(chunk)));
     return {};
   }
   Status store(const SampleObject& object) {
@@ -47,7 +48,8 @@ class SegmentsTest : public testing::Test {
   bool holds(const SampleObject& object) {
     std::vector<std::byte> sealed;
     for (std::uint32_t chunk = 0; chunk < object.info().chunks(); ++chunk)
-      if (!bodies->read(AssignmentId{object.info().id}, chunk, sealed).ok() || sealed != object.sealed(chunk)) return false;
+      if (!bodies->read(AssignmentId{object.info().id}, chunk, sealed).ok() || sealed != object.sealed(chunk))
+        return false;
     return *bodies->info(AssignmentId{object.info().id}) == object.info();
   }
   std::vector<std::string> files(std::string_view suffix) {
@@ -172,16 +174,20 @@ TEST_F(SegmentsTest, OneEmptySegmentIsKeptAndReleasedSpaceOfOthersReadsAsZeros) 
   constexpr std::size_t kBody = 900'000;  // two fit in a segment
   for (std::uint64_t id = 1; id <= 8; ++id) ASSERT_TRUE(store(SampleObject(id, kBody, id)).ok());
   EXPECT_THAT(files(".segment"), testing::SizeIs(4));
-  ASSERT_TRUE(bodies->release(std::vector{AssignmentId{1}, AssignmentId{2}, AssignmentId{3}, AssignmentId{4}, AssignmentId{5}}).ok());
+  ASSERT_TRUE(
+      bodies->release(std::vector{AssignmentId{1}, AssignmentId{2}, AssignmentId{3}, AssignmentId{4}, AssignmentId{5}})
+          .ok());
   EXPECT_EQ(files(".segment"), (std::vector<std::string>{"00000001.segment", "00000003.segment", "00000004.segment"}));
   const std::vector<std::byte> segment = disk.contents("/data/bodies/00000003.segment");
   const std::uint64_t extent = extent_bytes(SampleObject(5, kBody, 5).info());
-  EXPECT_TRUE(std::all_of(segment.begin(), segment.begin() + static_cast<std::ptrdiff_t>(extent), [](std::byte b) { return b == std::byte{}; }));
+  EXPECT_TRUE(std::all_of(segment.begin(), segment.begin() + static_cast<std::ptrdiff_t>(extent),
+                          [](std::byte b) { return b == std::byte{}; }));
   EXPECT_TRUE(holds(SampleObject(6, kBody, 6)));
   ASSERT_TRUE(store(SampleObject(9, kBody, 9)).ok());  // in the first one
   EXPECT_THAT(files(".segment"), testing::SizeIs(3));
   crash();
-  // Released ones may be found again: the key that they shared is still wanted, and it is for the owner to release orphans.
+  // Released ones may be found again: the key that they shared is still wanted, and it is for the owner to release
+  // orphans.
   for (std::uint64_t id = 6; id <= 9; ++id) EXPECT_TRUE(holds(SampleObject(id, kBody, id)));
 }
 
@@ -285,8 +291,8 @@ TEST_F(SegmentsTest, BodiesThatAreSyncedTogetherShareSyncs) {
   EXPECT_EQ(bodies->held().size(), std::size_t{kThreads * kBodies});
 }
 
-// 200 times: bodies are opened, written, synced and released until the power fails somewhere; then everything that was synced
-// and not released is there, and whatever else is there verifies up to where it ends.
+// 200 times: bodies are opened, written, synced and released until the power fails somewhere; then everything that was
+// synced and not released is there, and whatever else is there verifies up to where it ends.
 TEST(SegmentsCrash, KeepWhatWasSyncedAtEveryCrashPoint) {
   for (std::uint64_t seed = 1; seed <= 200; ++seed) {
     SCOPED_TRACE(seed);

@@ -14,7 +14,8 @@ namespace {
 std::string hex(std::span<const std::byte> bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  for (const std::byte b : bytes) text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
+  for (const std::byte b : bytes)
+    text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
   return text;
 }
 
@@ -30,9 +31,9 @@ TEST(BulkFrame, EveryAllowedFrameComesBack) {
   const auto last = static_cast<std::uint32_t>(kMaxChunks);
   const auto whole = static_cast<std::uint32_t>(kMaxBulkBodyBytes);
   const std::vector<BulkFrame> frames = {
-      {BulkKind::kPut, 0, 0, 0},           {BulkKind::kAck, 0, 0, 0},       {BulkKind::kAck, last, kMaxBulkWindow, 0},
-      {BulkKind::kChunk, last, 0, whole},  {BulkKind::kChunk, 0, 0, 17},    {BulkKind::kDone, last, 0, 0},
-      {BulkKind::kFailed, 1, 0, 0},        {BulkKind::kFailed, 6, 0, 1024},
+      {BulkKind::kPut, 0, 0, 0},          {BulkKind::kAck, 0, 0, 0},       {BulkKind::kAck, last, kMaxBulkWindow, 0},
+      {BulkKind::kChunk, last, 0, whole}, {BulkKind::kChunk, 0, 0, 17},    {BulkKind::kDone, last, 0, 0},
+      {BulkKind::kFailed, 1, 0, 0},       {BulkKind::kFailed, 6, 0, 1024},
   };
   for (const BulkFrame& frame : frames) {
     const auto decoded = decode_bulk(encode(frame));
@@ -45,11 +46,11 @@ TEST(BulkFrame, WhatTheGrammarDoesNotAllowIsRefused) {
   const auto beyond = static_cast<std::uint32_t>(kMaxChunks + 1);
   const auto too_long = static_cast<std::uint32_t>(kMaxBulkBodyBytes + 1);
   const std::vector<BulkFrame> frames = {
-      {BulkKind::kPut, 1, 0, 0},        {BulkKind::kPut, 0, 1, 0},         {BulkKind::kPut, 0, 0, 1},
-      {BulkKind::kAck, beyond, 1, 0},   {BulkKind::kAck, 0, 65, 0},        {BulkKind::kAck, 0, 1, 1},
-      {BulkKind::kChunk, 0, 0, 16},     {BulkKind::kChunk, 0, 0, too_long}, {BulkKind::kChunk, beyond, 0, 100},
-      {BulkKind::kChunk, 0, 1, 100},    {BulkKind::kDone, beyond, 0, 0},   {BulkKind::kDone, 1, 0, 1},
-      {BulkKind::kFailed, 0, 0, 0},     {BulkKind::kFailed, 7, 0, 0},      {BulkKind::kFailed, 1, 0, 1025},
+      {BulkKind::kPut, 1, 0, 0},           {BulkKind::kPut, 0, 1, 0},           {BulkKind::kPut, 0, 0, 1},
+      {BulkKind::kAck, beyond, 1, 0},      {BulkKind::kAck, 0, 65, 0},          {BulkKind::kAck, 0, 1, 1},
+      {BulkKind::kChunk, 0, 0, 16},        {BulkKind::kChunk, 0, 0, too_long},  {BulkKind::kChunk, beyond, 0, 100},
+      {BulkKind::kChunk, 0, 1, 100},       {BulkKind::kDone, beyond, 0, 0},     {BulkKind::kDone, 1, 0, 1},
+      {BulkKind::kFailed, 0, 0, 0},        {BulkKind::kFailed, 7, 0, 0},        {BulkKind::kFailed, 1, 0, 1025},
       {static_cast<BulkKind>(0), 0, 0, 0}, {static_cast<BulkKind>(6), 0, 0, 0},
   };
   for (const BulkFrame& frame : frames) {

@@ -24,12 +24,14 @@ std::vector<std::byte> random_bytes_of(std::size_t size, std::uint64_t seed) {
 std::string hex(std::span<const std::byte> bytes) {
   constexpr char kDigits[] = "0123456789abcdef";
   std::string text;
-  for (const std::byte b : bytes) text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
+  for (const std::byte b : bytes)
+    text += {kDigits[std::to_integer<int>(b >> 4)], kDigits[std::to_integer<int>(b & std::byte{15})]};
   return text;
 }
 
 // The grammar once more, each chunk with a fresh context and written-out nonce and associated data.
-std::vector<std::byte> seal_by_the_book(const ObjectInfo& object, std::uint32_t chunk, std::span<const std::byte> plain) {
+std::vector<std::byte> seal_by_the_book(const ObjectInfo& object, std::uint32_t chunk,
+                                        std::span<const std::byte> plain) {
   std::array<unsigned char, 12> nonce{};
   std::array<unsigned char, 16> associated{};
   const std::uint32_t count = object.chunks();
@@ -45,7 +47,9 @@ std::vector<std::byte> seal_by_the_book(const ObjectInfo& object, std::uint32_t 
   int n = 0, rest = 0;
   EXPECT_EQ(EVP_EncryptInit_ex(context, cipher, nullptr, object.key.data(), nonce.data()), 1);
   EXPECT_EQ(EVP_EncryptUpdate(context, nullptr, &n, associated.data(), associated.size()), 1);
-  EXPECT_EQ(EVP_EncryptUpdate(context, out, &n, reinterpret_cast<const unsigned char*>(plain.data()), static_cast<int>(plain.size())), 1);
+  EXPECT_EQ(EVP_EncryptUpdate(context, out, &n, reinterpret_cast<const unsigned char*>(plain.data()),
+                              static_cast<int>(plain.size())),
+            1);
   EXPECT_EQ(EVP_EncryptFinal_ex(context, out + n, &rest), 1);
   EXPECT_EQ(EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, kTagBytes, out + plain.size()), 1);
   EVP_CIPHER_CTX_free(context);
@@ -61,7 +65,8 @@ class SealedObjectTest : public ::testing::TestWithParam<CipherSuite> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Suites, SealedObjectTest, ::testing::Values(CipherSuite::kAes256Gcm, CipherSuite::kChaCha20Poly1305),
+INSTANTIATE_TEST_SUITE_P(Suites, SealedObjectTest,
+                         ::testing::Values(CipherSuite::kAes256Gcm, CipherSuite::kChaCha20Poly1305),
                          [](const auto& suite) {
                            return suite.param == CipherSuite::kAes256Gcm ? "AesGcm" : "ChaCha20";
                          });
@@ -92,7 +97,8 @@ TEST_P(SealedObjectTest, BytesNeverChangeBetweenVersions) {
   const std::string_view plain = "shoal";
   std::vector<std::byte> sealed(info.sealed_bytes(0));
   cipher.seal(0, std::as_bytes(std::span(plain)), sealed);
-  EXPECT_EQ(hex(sealed), GetParam() == CipherSuite::kAes256Gcm ? "7dd4dabfd918ea44a4057fa773d444104f5cd17851" : "6bd02d50c1548b534062d4917f77ee7603c8d27e87");
+  EXPECT_EQ(hex(sealed), GetParam() == CipherSuite::kAes256Gcm ? "7dd4dabfd918ea44a4057fa773d444104f5cd17851"
+                                                               : "6bd02d50c1548b534062d4917f77ee7603c8d27e87");
 }
 
 TEST_P(SealedObjectTest, AnyTouchedByteOfCiphertextOrTagIsNoticed) {

@@ -14,7 +14,9 @@ using protocol::Refusal;
 using ::testing::Each;
 using ::testing::Gt;
 
-std::vector<std::string> lines_of(const ExperimentOptions& options) { return Simulation(options).begin().run().recorder.lines(); }
+std::vector<std::string> lines_of(const ExperimentOptions& options) {
+  return Simulation(options).begin().run().recorder.lines();
+}
 
 class EveryPolicy : public ::testing::TestWithParam<PolicyKind> {
  protected:
@@ -108,7 +110,8 @@ TEST_P(EveryPolicy, ResumesWithTheSameBits) {
 TEST(Engine, TheGoldenRunNeverChanges) {
   Simulation simulation(small_experiment(TrainingKind::kSynthetic));
   simulation.begin().run();
-  EXPECT_EQ(simulation.recorder.records.back().digest.hex(), "7178c2896472283f7158c710b7007a9c5698052e6874f2c1d460f857cce2ad27");
+  EXPECT_EQ(simulation.recorder.records.back().digest.hex(),
+            "7178c2896472283f7158c710b7007a9c5698052e6874f2c1d460f857cce2ad27");
 }
 
 TEST(Engine, ADamagedCheckpointIsRefused) {

@@ -1,8 +1,8 @@
 #include "simulator/population.h"
 
-#include <cmath>
-
 #include <gtest/gtest.h>
+
+#include <cmath>
 
 #include "simulator/device.h"
 #include "simulator/event_queue.h"
@@ -139,8 +139,7 @@ TEST(LocalSteps, AreThePolicysOrTheEpochs) {
 
 TEST(EventQueue, KeepsTimeAndTheOrderOfEntry) {
   EventQueue queue;
-  for (std::uint64_t d = 1; d <= 100; ++d)
-    queue.push({.at = Time(std::chrono::seconds(d % 7)), .device = DeviceId{d}});
+  for (std::uint64_t d = 1; d <= 100; ++d) queue.push({.at = Time(std::chrono::seconds(d % 7)), .device = DeviceId{d}});
   Time last{};
   std::uint64_t before = 0;
   while (!queue.empty()) {

@@ -1,9 +1,9 @@
 #include "simulator/replay.h"
 
+#include <gtest/gtest.h>
+
 #include <deque>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 #include "coordinator/durable_machine.h"
 
@@ -32,7 +32,7 @@ class Life {
   }
 
   std::vector<JournalRecord> records;
-  std::string snapshot;             // after the records up to `snapshot_sequence`
+  std::string snapshot;  // after the records up to `snapshot_sequence`
   std::uint64_t snapshot_sequence = 0;
 
  private:
@@ -77,7 +77,8 @@ TEST(Replay, BeginsWithASnapshot) {
   const Life life;
   Replay replay;
   ASSERT_TRUE(replay.begin(life.snapshot, life.snapshot_sequence).ok());
-  for (std::size_t i = life.snapshot_sequence; i < life.records.size(); ++i) ASSERT_TRUE(replay.step(life.records[i]).ok());
+  for (std::size_t i = life.snapshot_sequence; i < life.records.size(); ++i)
+    ASSERT_TRUE(replay.step(life.records[i]).ok());
   EXPECT_FALSE(replay.difference());
   EXPECT_EQ(replay.machine().job(kJob)->version, 5u);
 }

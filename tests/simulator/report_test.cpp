@@ -36,14 +36,16 @@ TEST_F(ReportTest, IsOnePageThatNeedsNothingElse) {
   const std::string page = report({folder("run", kMetrics, "a = 1\n")});
   EXPECT_THAT(page, HasSubstr("87.50 %"));
   EXPECT_THAT(page, HasSubstr("<svg"));
-  for (const char* outside : {"http:", "https:", "src=", "<link", "@import", "url("}) EXPECT_THAT(page, Not(HasSubstr(outside)));
+  for (const char* outside : {"http:", "https:", "src=", "<link", "@import", "url("})
+    EXPECT_THAT(page, Not(HasSubstr(outside)));
 }
 
 TEST_F(ReportTest, ShowsOnlyWhatDiffersBetweenRuns) {
   const std::string a = folder("a", kMetrics, "[job]\nseed = 1\nname = \"x # y\"  # comment\n");
   const std::string b = folder("b", kMetrics, "[job]\nseed = 2\nname = \"x # y\"\n");
   const std::string page = report({a, b});
-  const std::string differs = page.substr(page.find("What differs"), page.find("<h2>Configuration") - page.find("What differs"));
+  const std::string differs =
+      page.substr(page.find("What differs"), page.find("<h2>Configuration") - page.find("What differs"));
   EXPECT_THAT(differs, HasSubstr("job.seed"));
   EXPECT_THAT(differs, Not(HasSubstr("job.name")));
   EXPECT_THAT(page, HasSubstr("x # y"));
@@ -58,7 +60,8 @@ TEST_F(ReportTest, EscapesWhatPeopleWrote) {
 }
 
 TEST_F(ReportTest, ReadsARunWithoutTestSetOrConfiguration) {
-  write_text(folder_ / "live/metrics.jsonl", "{\"version\":1,\"seconds\":4,\"train_loss\":0.5}\n{\"version\":2,\"seconds\":9,\"train_loss\":0.25}\n");
+  write_text(folder_ / "live/metrics.jsonl",
+             "{\"version\":1,\"seconds\":4,\"train_loss\":0.5}\n{\"version\":2,\"seconds\":9,\"train_loss\":0.25}\n");
   const std::string page = report({folder_ / "live"});
   EXPECT_THAT(page, HasSubstr("Training loss by rounds"));
   EXPECT_THAT(page, HasSubstr("0.2500"));

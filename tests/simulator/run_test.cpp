@@ -1,10 +1,10 @@
 #include "simulator/run.h"
 
-#include <atomic>
-#include <vector>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
+#include <vector>
 
 #include "tests/simulator/temporary_folder.h"
 #include "tests/simulator/world_support.h"
@@ -41,7 +41,8 @@ class RunTest : public ::testing::Test {
   }
 
   Result<RunSummary> run(const std::string& name, Version stop_after = 0, bool resume = false) {
-    auto folder = resume ? RunFolder::open(folder_ / name) : RunFolder::create(folder_ / name, "model = \"logistic\"\n");
+    auto folder =
+        resume ? RunFolder::open(folder_ / name) : RunFolder::create(folder_ / name, "model = \"logistic\"\n");
     if (!folder.ok()) return folder.error();
     Stopper listener;
     listener.after = stop_after;
@@ -74,7 +75,8 @@ TEST_F(RunTest, LeavesEverythingInItsFolder) {
   EXPECT_FALSE(std::filesystem::exists(folder_ / "a/checkpoint"));
   const auto lines = log("a");
   EXPECT_THAT(lines.front(), ::testing::StartsWith("seed 7, build "));
-  EXPECT_THAT(lines.back(), ::testing::AllOf(::testing::StartsWith("seed 7, build "), HasSubstr(summary->digest.hex())));
+  EXPECT_THAT(lines.back(),
+              ::testing::AllOf(::testing::StartsWith("seed 7, build "), HasSubstr(summary->digest.hex())));
 }
 
 TEST_F(RunTest, EqualRunsWriteEqualBytesForAnyNumberOfWorkers) {

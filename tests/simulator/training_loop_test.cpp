@@ -1,7 +1,7 @@
 // The simulator's learning curve is that of a plain training loop on the same draws, with the real trainer.
-#include <numeric>
-
 #include <gtest/gtest.h>
+
+#include <numeric>
 
 #include "aggregation/exact_sum.h"
 #include "aggregation/server_optimizer.h"
@@ -37,8 +37,9 @@ std::unique_ptr<training::Trainer> trainer_of(const LearningTask& task) {
 std::vector<protocol::EvaluationFacts> plain_loop(const ExperimentOptions& options, const LearningTask& task,
                                                   training::Trainer& trainer) {
   const coordinator::JobSpec& job = options.job;
-  const auto scale = aggregation::SumScale::make(coordinator::max_weight(job), job.limits.update_bound,
-                                                 coordinator::max_updates(job)).value();
+  const auto scale =
+      aggregation::SumScale::make(coordinator::max_weight(job), job.limits.update_bound, coordinator::max_updates(job))
+          .value();
   std::vector<float> model = task.initial, delta(model.size()), mean(model.size());
   std::vector<std::uint32_t> test_rows(task.test.rows());
   std::iota(test_rows.begin(), test_rows.end(), 0u);

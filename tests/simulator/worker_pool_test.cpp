@@ -1,10 +1,10 @@
 #include "simulator/worker_pool.h"
 
-#include <atomic>
-#include <latch>
-
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <atomic>
+#include <latch>
 
 namespace shoal::simulator {
 namespace {
@@ -67,7 +67,8 @@ TEST(WorkerPool, ForgottenTasksDoNotRunAndMakeRoom) {
     hold.wait();
   });
   running.wait();
-  for (std::uint64_t key = 2; key <= 5; ++key) pool->submit(key, Time(Duration(key)), [&](Trainer&, const auto&) { ++ran; });
+  for (std::uint64_t key = 2; key <= 5; ++key)
+    pool->submit(key, Time(Duration(key)), [&](Trainer&, const auto&) { ++ran; });
   for (std::uint64_t key = 1; key <= 4; ++key) pool->forget(key);  // the first is running
   pool->forget(77);
   hold.count_down();
@@ -87,9 +88,8 @@ TEST(WorkerPool, TellsRunningTasksToGiveUpWhenItIsDestroyed) {
 }
 
 TEST(WorkerPool, ReportsATrainerThatCannotBeMade) {
-  const auto pool = WorkerPool::make(2, 2, []() -> Result<std::unique_ptr<Trainer>> {
-    return Error(ErrorCode::kUnavailable, "no plugin here");
-  });
+  const auto pool = WorkerPool::make(
+      2, 2, []() -> Result<std::unique_ptr<Trainer>> { return Error(ErrorCode::kUnavailable, "no plugin here"); });
   ASSERT_FALSE(pool.ok());
   EXPECT_EQ(pool.error().message(), "no plugin here");
 }

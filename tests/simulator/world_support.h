@@ -1,13 +1,13 @@
 // Small worlds for the simulator's tests: options, a recording observer and runs to the end.
 #pragma once
 
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
 
 #include "simulator/engine.h"
 #include "simulator/run_folder.h"

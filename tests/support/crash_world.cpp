@@ -48,7 +48,8 @@ Parcel pack(const protocol::Assignment& a, DeviceId device, std::uint64_t floats
   std::memcpy(parcel.plain.data(), delta.data(), parcel.plain.size());
   parcel.object.id = a.id.value;
   parcel.object.bytes = parcel.plain.size();
-  for (std::size_t i = 0; i < parcel.object.key.size(); ++i) parcel.object.key[i] = static_cast<std::uint8_t>(a.id.value * 31 + i);
+  for (std::size_t i = 0; i < parcel.object.key.size(); ++i)
+    parcel.object.key[i] = static_cast<std::uint8_t>(a.id.value * 31 + i);
   parcel.facts.digest = protocol::sha256(parcel.plain);
   parcel.facts.bytes = parcel.object.bytes;
   parcel.facts.samples = 10 + device.value;
@@ -196,12 +197,14 @@ class World {
     Flushed flushed = survive(durable_->flush());
     std::vector<action::Fold> folds;
     for (const Action& action : flushed.actions) {
-      if (const auto* answer = std::get_if<action::Answer>(&action)) answered(answer->device, answer->assignment, answer->refusal);
+      if (const auto* answer = std::get_if<action::Answer>(&action))
+        answered(answer->device, answer->assignment, answer->refusal);
       if (const auto* revoke = std::get_if<action::Revoke>(&action)) {
         working_.erase(revoke->device);
         answered(revoke->device, revoke->assignment, revoke->refusal);
       }
-      if (const auto* discard = std::get_if<action::Discard>(&action)) discarded_.insert(discard->assignments.begin(), discard->assignments.end());
+      if (const auto* discard = std::get_if<action::Discard>(&action))
+        discarded_.insert(discard->assignments.begin(), discard->assignments.end());
       if (const auto* fold = std::get_if<action::Fold>(&action)) folds.push_back(*fold);
       if (const auto* assign = std::get_if<action::Assign>(&action)) begin(assign->device, assign->assignment);
     }
@@ -219,17 +222,21 @@ class World {
   void fold_now(const action::Fold& fold) {
     const SealedUpdates updates(*stores_.bodies);
     const auto previous = survive(stores_.models->open(durable_->models().at({fold.job, fold.version - 1})));
-    auto writer = survive(stores_.models->create(fold.job, fold.version, aggregation::state_arrays(o_.spec.optimizer.name)));
+    auto writer =
+        survive(stores_.models->create(fold.job, fold.version, aggregation::state_arrays(o_.spec.optimizer.name)));
     FoldOptions options;
     options.floats = o_.floats;
-    options.scale = aggregation::SumScale::make(max_weight(o_.spec), o_.spec.limits.update_bound, max_updates(o_.spec)).value();
+    options.scale =
+        aggregation::SumScale::make(max_weight(o_.spec), o_.spec.limits.update_bound, max_updates(o_.spec)).value();
     options.optimizer = o_.spec.optimizer;
     options.workers = o_.fold_workers;
     const FoldResult result = survive(fold_updates(fold, options, updates, *previous, std::move(writer)));
     std::vector<AssignmentId> entries;
     for (const auto& entry : fold.entries) entries.push_back(entry.assignment);
-    durable_->step_with_model(event::Committed{fold.job, fold.version, result.model.digest, result.norm}, now_, result.model);
-    attempts_[fold.version] = entries;  // the last attempt is the one that stays, if it is the same (checked by the digest)
+    durable_->step_with_model(event::Committed{fold.job, fold.version, result.model.digest, result.norm}, now_,
+                              result.model);
+    attempts_[fold.version] =
+        entries;  // the last attempt is the one that stays, if it is the same (checked by the digest)
     flush();
   }
 
@@ -243,7 +250,8 @@ class World {
     }
     for (const auto& [version, entries] : attempts_)
       if (version <= job->version) folded.insert(entries.begin(), entries.end());
-    // The actions of a journaled event may have been lost with the coordinator: an ended job has given up what is not folded.
+    // The actions of a journaled event may have been lost with the coordinator: an ended job has given up what is not
+    // folded.
     if (job->status != JobStatus::kRunning) discarded_.insert(promised_.begin(), promised_.end());
     const std::vector<AssignmentId> held = stores_.bodies->held();
     const std::set<AssignmentId> bodies(held.begin(), held.end());
@@ -268,7 +276,9 @@ class World {
     for (const auto& [version, entries] : out_.folds)
       for (AssignmentId id : entries) ++uses[id];
     for (const auto& [id, n] : uses)
-      if (n != 1) out_.problems.push_back("assignment " + std::to_string(id.value) + " was folded " + std::to_string(n) + " times");
+      if (n != 1)
+        out_.problems.push_back("assignment " + std::to_string(id.value) + " was folded " + std::to_string(n) +
+                                " times");
     for (AssignmentId id : promised_)
       if (!uses.contains(id) && !discarded_.contains(id))
         out_.problems.push_back("assignment " + std::to_string(id.value) + " has a receipt and was never counted");

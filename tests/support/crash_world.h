@@ -1,5 +1,5 @@
-// A whole job over a store that crashes: devices that offer their updates until they are answered, a coordinator that dies at
-// chosen store operations and recovers. The devices' world outlives every crash, as it does in life.
+// A whole job over a store that crashes: devices that offer their updates until they are answered, a coordinator that
+// dies at chosen store operations and recovers. The devices' world outlives every crash, as it does in life.
 #pragma once
 
 #include <functional>
@@ -29,16 +29,16 @@ struct CrashWorldOptions {
   std::uint64_t devices = 6;
   std::uint64_t floats = 300;
   int fold_workers = 1;
-  std::function<OpenStores()> open;   // begins a life
-  std::function<void()> crash;        // ends one: what was not synced is gone
+  std::function<OpenStores()> open;  // begins a life
+  std::function<void()> crash;       // ends one: what was not synced is gone
 };
 
 // What the devices and an observer know at the end.
 struct CrashOutcome {
-  std::vector<std::string> problems;            // broken promises; empty when all is well
+  std::vector<std::string> problems;  // broken promises; empty when all is well
   std::uint64_t crashes = 0;
-  std::uint64_t acknowledged = 0;               // receipts that devices hold
-  std::vector<float> model;                     // of the last version
+  std::uint64_t acknowledged = 0;                      // receipts that devices hold
+  std::vector<float> model;                            // of the last version
   std::map<Version, std::vector<AssignmentId>> folds;  // as committed
 };
 

@@ -66,7 +66,8 @@ class FaultyFiles::OpenFile final : public coordinator::File {
       // Change by change: what an earlier sync lost is not in `unsynced` any more.
       inode_->durable.resize(inode_->now.size());
       for (const Inode::Change& change : std::exchange(inode_->unsynced, {}))
-        std::copy(change.bytes.begin(), change.bytes.end(), inode_->durable.begin() + static_cast<std::ptrdiff_t>(change.offset));
+        std::copy(change.bytes.begin(), change.bytes.end(),
+                  inode_->durable.begin() + static_cast<std::ptrdiff_t>(change.offset));
     } else if (disk_.operations_ < disk_.power_ends_) {
       inode_->unsynced.clear();
     }
@@ -120,7 +121,8 @@ Status FaultyFiles::begin(FileOperation operation, const std::string& path) {
 
 Status FaultyFiles::grow(Inode& inode, std::uint64_t size) {
   if (size <= inode.now.size()) return {};
-  if (size - inode.now.size() > capacity_ - std::min(used_, capacity_)) return Error(ErrorCode::kExhausted, "the disk in memory is full");
+  if (size - inode.now.size() > capacity_ - std::min(used_, capacity_))
+    return Error(ErrorCode::kExhausted, "the disk in memory is full");
   used_ += size - inode.now.size();
   inode.now.resize(size);
   return {};
@@ -135,7 +137,8 @@ Result<std::unique_ptr<coordinator::File>> FaultyFiles::create(const std::string
   const std::lock_guard lock(mutex_);
   SHOAL_TRY(begin(FileOperation::kCreate, path));
   if (names_.contains(path)) return Error(ErrorCode::kFailed, "cannot create " + path + ": it exists");
-  if (!folders_.contains(folder_of(path))) return Error(ErrorCode::kNotFound, "cannot create " + path + ": there is no such folder");
+  if (!folders_.contains(folder_of(path)))
+    return Error(ErrorCode::kNotFound, "cannot create " + path + ": there is no such folder");
   const auto inode = std::make_shared<Inode>();
   changes_.push_back({.folder = folder_of(path), .removed = "", .added = path, .inode = inode});
   apply(changes_.back(), names_);
@@ -255,9 +258,11 @@ void FaultyFiles::lose_unsynced(Inode& inode) {
       const std::uint64_t page = std::min<std::uint64_t>(kPage - at % kPage, change.bytes.size() - done);
       if (random_.uniform() < survives) {
         // One page in eight is torn between sectors.
-        const std::uint64_t kept = random_.below(8) == 0 ? std::min(page, random_.below(kPage / kSector) * kSector) : page;
+        const std::uint64_t kept =
+            random_.below(8) == 0 ? std::min(page, random_.below(kPage / kSector) * kSector) : page;
         if (inode.durable.size() < at + kept) inode.durable.resize(at + kept);
-        std::copy_n(change.bytes.begin() + static_cast<std::ptrdiff_t>(done), kept, inode.durable.begin() + static_cast<std::ptrdiff_t>(at));
+        std::copy_n(change.bytes.begin() + static_cast<std::ptrdiff_t>(done), kept,
+                    inode.durable.begin() + static_cast<std::ptrdiff_t>(at));
       }
       done += page;
     }
@@ -290,9 +295,11 @@ std::vector<std::byte> FaultyFiles::contents(const std::string& path) const {
 void FaultyFiles::overwrite(const std::string& path, std::uint64_t offset, std::span<const std::byte> bytes) {
   const std::lock_guard lock(mutex_);
   const auto found = names_.find(path);
-  SHOAL_CHECK(found != names_.end() && offset + bytes.size() <= found->second->now.size(), "there is no such place in " + path);
+  SHOAL_CHECK(found != names_.end() && offset + bytes.size() <= found->second->now.size(),
+              "there is no such place in " + path);
   for (std::vector<std::byte>* copy : {&found->second->now, &found->second->durable})
-    if (offset + bytes.size() <= copy->size()) std::copy(bytes.begin(), bytes.end(), copy->begin() + static_cast<std::ptrdiff_t>(offset));
+    if (offset + bytes.size() <= copy->size())
+      std::copy(bytes.begin(), bytes.end(), copy->begin() + static_cast<std::ptrdiff_t>(offset));
 }
 
 }  // namespace shoal::tests

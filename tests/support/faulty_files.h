@@ -1,7 +1,8 @@
 // A disk in memory that loses what was not synced, tears what it was writing, fills up, and fails on demand.
 //
-// As strict as POSIX allows: a file's contents survive by its own sync, its name by the folder's; of what was not synced any part
-// survives, by the page. A sync that fails loses for good what it should have written, and the next one succeeds.
+// As strict as POSIX allows: a file's contents survive by its own sync, its name by the folder's; of what was not
+// synced any part survives, by the page. A sync that fails loses for good what it should have written, and the next one
+// succeeds.
 #pragma once
 
 #include <cstdint>

@@ -122,8 +122,8 @@ struct Relay::Flow {
 };
 
 struct Relay::Connection {
-  Connection(int near_fd, int far_fd, const RelayRules& up_rules, const RelayRules& down_rules, std::atomic<std::uint64_t>& bytes_up,
-             std::atomic<std::uint64_t>& bytes_down)
+  Connection(int near_fd, int far_fd, const RelayRules& up_rules, const RelayRules& down_rules,
+             std::atomic<std::uint64_t>& bytes_up, std::atomic<std::uint64_t>& bytes_down)
       : near(near_fd), far(far_fd), up{near, far, up_rules, bytes_up}, down{far, near, down_rules, bytes_down} {}
   ~Connection() {
     if (near >= 0) close_with_reset(near);
@@ -183,8 +183,8 @@ Result<std::unique_ptr<Relay>> Relay::start(const std::string& target) {
   const int wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
   sockaddr_in address = loopback(0);
   socklen_t size = sizeof address;
-  if (listener < 0 || wake < 0 || bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 || listen(listener, 64) != 0 ||
-      getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0)
+  if (listener < 0 || wake < 0 || bind(listener, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+      listen(listener, 64) != 0 || getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size) != 0)
     return errno_error(ErrorCode::kUnavailable, "cannot start a relay", errno);
   const std::string endpoint = "tcp://127.0.0.1:" + std::to_string(ntohs(address.sin_port));
   return std::unique_ptr<Relay>(new Relay(listener, wake, static_cast<std::uint16_t>(port), endpoint));
@@ -256,7 +256,8 @@ void Relay::serve() {
       continue;
     }
     auto item = items.begin() + 2;
-    for (auto it = open_.begin(); it != open_.end(); item += 2) it = it->step(item[0], item[1]) ? std::next(it) : open_.erase(it);
+    for (auto it = open_.begin(); it != open_.end(); item += 2)
+      it = it->step(item[0], item[1]) ? std::next(it) : open_.erase(it);
     if ((items[0].revents & POLLIN) != 0) accept_one();
   }
   open_.clear();

@@ -1,4 +1,5 @@
-// A TCP relay on loopback for tests: stands between two real processes or sockets and delays, throttles, cuts and corrupts.
+// A TCP relay on loopback for tests: stands between two real processes or sockets and delays, throttles, cuts and
+// corrupts.
 #pragma once
 
 #include <atomic>
@@ -17,9 +18,10 @@ namespace shoal::testing {
 
 // What happens to one direction of a connection.
 struct RelayRules {
-  Duration delay{};                         // of every byte
-  std::uint64_t bytes_per_second = 0;       // 0: no limit
-  std::optional<std::uint64_t> cut_after = {};   // exactly so many bytes pass, then the sender is reset and the receiver sees the end
+  Duration delay{};                    // of every byte
+  std::uint64_t bytes_per_second = 0;  // 0: no limit
+  std::optional<std::uint64_t> cut_after =
+      {};  // exactly so many bytes pass, then the sender is reset and the receiver sees the end
   std::optional<std::uint64_t> corrupt_at = {};  // one bit of this byte is flipped
 };
 

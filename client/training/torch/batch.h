@@ -17,8 +17,8 @@ class Batch {
   // `model` must outlive the batch.
   Batch(const ModelDescription& model, std::size_t capacity);
 
-  // Copies the examples in, standardized as the model wants them; at most `capacity` rows. The tensors are views of the first rows.size() places, valid until
-  // the next fill.
+  // Copies the examples in, standardized as the model wants them; at most `capacity` rows. The tensors are views of the
+  // first rows.size() places, valid until the next fill.
   void fill(const data::Dataset& data, std::span<const std::uint32_t> rows);
   const at::Tensor& examples() const { return examples_; }  // [rows, ...input], float32
   const at::Tensor& labels() const { return labels_; }      // [rows], int64

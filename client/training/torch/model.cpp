@@ -42,20 +42,13 @@ at::Tensor apply(const Layer& layer, const at::Tensor& x, Cursor& cursor) {
       const at::Tensor& weight = cursor.take();
       return at::linear(x, weight, layer.bias ? cursor.take() : at::Tensor());
     }
-    case LayerKind::kConv2d:
-      return conv(x, cursor, layer.bias, stride == 0 ? 1 : stride, layer.padding);
-    case LayerKind::kGroupNorm:
-      return group_norm(x, layer.groups, cursor);
-    case LayerKind::kResidual:
-      return residual(x, layer, cursor);
-    case LayerKind::kRelu:
-      return at::relu(x);
-    case LayerKind::kMaxPool:
-      return at::max_pool2d(x, layer.kernel, stride == 0 ? layer.kernel : stride);
-    case LayerKind::kGlobalAverage:
-      return x.mean({2, 3});
-    case LayerKind::kFlatten:
-      return x.flatten(1);
+    case LayerKind::kConv2d: return conv(x, cursor, layer.bias, stride == 0 ? 1 : stride, layer.padding);
+    case LayerKind::kGroupNorm: return group_norm(x, layer.groups, cursor);
+    case LayerKind::kResidual: return residual(x, layer, cursor);
+    case LayerKind::kRelu: return at::relu(x);
+    case LayerKind::kMaxPool: return at::max_pool2d(x, layer.kernel, stride == 0 ? layer.kernel : stride);
+    case LayerKind::kGlobalAverage: return x.mean({2, 3});
+    case LayerKind::kFlatten: return x.flatten(1);
   }
   return x;
 }

@@ -1,8 +1,7 @@
 // The LibTorch trainer and the plugin's one symbol.
+#include <ATen/Parallel.h>
 #include <torch/autograd.h>
 #include <torch/types.h>
-
-#include <ATen/Parallel.h>
 
 #include <algorithm>
 #include <cmath>
@@ -39,8 +38,7 @@ auto guarded(const char* what, Work work) -> decltype(work()) {
 
 class TorchTrainer final : public Trainer {
  public:
-  TorchTrainer(ModelDescription description, TensorLayout layout)
-      : model_(std::move(description), std::move(layout)) {}
+  TorchTrainer(ModelDescription description, TensorLayout layout) : model_(std::move(description), std::move(layout)) {}
 
   const TensorLayout& layout() const override { return model_.layout(); }
 
@@ -101,8 +99,7 @@ class TorchTrainer final : public Trainer {
   double step(const Batch& batch, const SgdStep& sgd, std::span<const float> base, std::span<float> velocity) {
     const at::Tensor loss = at::cross_entropy_loss(model_.forward(batch.examples()), batch.labels());
     const std::span<at::Tensor> parameters = model_.parameters();
-    const std::vector<at::Tensor> gradients =
-        torch::autograd::grad({loss}, {parameters.begin(), parameters.end()});
+    const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, {parameters.begin(), parameters.end()});
     for (std::size_t i = 0; i < parameters.size(); ++i) {
       const std::uint64_t offset = layout().offset(i);
       const at::Tensor gradient = gradients[i].contiguous();

@@ -16,8 +16,8 @@ std::uint64_t parameters(std::string_view name, const Shape& input, std::uint32_
 
 TEST(Catalogue, has_the_published_sizes) {
   EXPECT_EQ(parameters("logistic", kImage, 10), 7850u);
-  EXPECT_EQ(parameters("2nn", kImage, 10), 199210u);   // McMahan et al. 2017
-  EXPECT_EQ(parameters("cnn", kImage, 10), 1663370u);  // McMahan et al. 2017
+  EXPECT_EQ(parameters("2nn", kImage, 10), 199210u);               // McMahan et al. 2017
+  EXPECT_EQ(parameters("cnn", kImage, 10), 1663370u);              // McMahan et al. 2017
   EXPECT_EQ(parameters("resnet20-gn", {3, 32, 32}, 10), 272474u);  // 0.27 M (He et al. 2016), with 1x1 shortcuts
   EXPECT_EQ(parameters("resnet8-gn", {3, 32, 32}, 10), 78042u);
 }
@@ -68,19 +68,19 @@ TEST(Layout, has_the_names_shapes_and_groups_of_a_state_dict) {
 }
 
 TEST(Description, of_ones_own_needs_no_code) {
-  const ModelDescription model =
-      parse_description("shoal-model 1; name sensor; input 2 9 5; classes 3\n"
-                        "conv2d a out=4 kernel=3 stride=2 bias=0; relu\n# a remark\n"
-                        "maxpool kernel=2 stride=1; flatten; linear head out=3")
-          .value();
-  EXPECT_EQ(shapes_of(model).value(),
-            (std::vector<Shape>{{2, 9, 5}, {4, 4, 2}, {4, 4, 2}, {4, 3, 1}, {12}, {3}}));
+  const ModelDescription model = parse_description(
+                                     "shoal-model 1; name sensor; input 2 9 5; classes 3\n"
+                                     "conv2d a out=4 kernel=3 stride=2 bias=0; relu\n# a remark\n"
+                                     "maxpool kernel=2 stride=1; flatten; linear head out=3")
+                                     .value();
+  EXPECT_EQ(shapes_of(model).value(), (std::vector<Shape>{{2, 9, 5}, {4, 4, 2}, {4, 4, 2}, {4, 3, 1}, {12}, {3}}));
   EXPECT_EQ(layout_of(model).value().total(), 4 * 2 * 9 + 12 * 3 + 3u);
 }
 
 TEST(Description, standardizes_its_input) {
-  const std::string text = "shoal-model 1\nname m\ninput 2 1 2\nclasses 2\nstandardize 0.1307 0.3081 -2 0.5\n"
-                           "flatten\nlinear a out=2\n";
+  const std::string text =
+      "shoal-model 1\nname m\ninput 2 1 2\nclasses 2\nstandardize 0.1307 0.3081 -2 0.5\n"
+      "flatten\nlinear a out=2\n";
   const ModelDescription model = parse_description(text).value();
   EXPECT_EQ(model.standardize, (std::vector<InputScale>{{0.1307f, 0.3081f}, {-2, 0.5f}}));
   EXPECT_EQ(to_text(model), text);

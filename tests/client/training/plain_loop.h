@@ -62,9 +62,9 @@ struct PlainData {
 // Makes `steps` steps of SGD on the batches of BatchOrder; returns the mean loss.
 inline double plain_train(torch::nn::Sequential& network, const PlainData& data, std::span<const std::uint32_t> rows,
                           const protocol::TrainingSpec& spec, std::uint64_t steps, std::uint64_t seed) {
-  torch::optim::SGD optimizer(network->parameters(), torch::optim::SGDOptions(spec.learning_rate)
-                                                         .momentum(spec.momentum)
-                                                         .weight_decay(spec.weight_decay));
+  torch::optim::SGD optimizer(
+      network->parameters(),
+      torch::optim::SGDOptions(spec.learning_rate).momentum(spec.momentum).weight_decay(spec.weight_decay));
   BatchOrder order(rows, spec.batch_size, seed);
   double loss_sum = 0;
   for (std::uint64_t made = 0; made < steps; ++made) {

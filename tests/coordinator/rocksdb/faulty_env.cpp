@@ -37,7 +37,9 @@ std::string clean(const std::string& path) {
   return cleaned;
 }
 
-std::span<const std::byte> bytes_of(const Slice& slice) { return {reinterpret_cast<const std::byte*>(slice.data()), slice.size()}; }
+std::span<const std::byte> bytes_of(const Slice& slice) {
+  return {reinterpret_cast<const std::byte*>(slice.data()), slice.size()};
+}
 
 IOStatus read_into(const File& file, std::uint64_t offset, std::size_t n, char* scratch, Slice* result) {
   const auto bytes = file.read(offset, {reinterpret_cast<std::byte*>(scratch), n});
@@ -67,7 +69,8 @@ class Sequential final : public rocksdb::FSSequentialFile {
 class RandomAccess final : public rocksdb::FSRandomAccessFile {
  public:
   explicit RandomAccess(std::unique_ptr<File> file) : file_(std::move(file)) {}
-  IOStatus Read(std::uint64_t offset, std::size_t n, const IOOptions&, Slice* result, char* scratch, IODebugContext*) const override {
+  IOStatus Read(std::uint64_t offset, std::size_t n, const IOOptions&, Slice* result, char* scratch,
+                IODebugContext*) const override {
     return read_into(*file_, offset, n, scratch, result);
   }
 
@@ -120,22 +123,22 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
   explicit FaultyFileSystem(FaultyFiles& disk) : disk_(disk) {}
   const char* Name() const override { return "FaultyFileSystem"; }
 
-  IOStatus NewSequentialFile(const std::string& name, const rocksdb::FileOptions&, std::unique_ptr<rocksdb::FSSequentialFile>* result,
-                             IODebugContext*) override {
+  IOStatus NewSequentialFile(const std::string& name, const rocksdb::FileOptions&,
+                             std::unique_ptr<rocksdb::FSSequentialFile>* result, IODebugContext*) override {
     auto file = disk_.open(clean(name));
     if (!file.ok()) return failed(file);
     *result = std::make_unique<Sequential>(std::move(*file));
     return IOStatus::OK();
   }
-  IOStatus NewRandomAccessFile(const std::string& name, const rocksdb::FileOptions&, std::unique_ptr<rocksdb::FSRandomAccessFile>* result,
-                               IODebugContext*) override {
+  IOStatus NewRandomAccessFile(const std::string& name, const rocksdb::FileOptions&,
+                               std::unique_ptr<rocksdb::FSRandomAccessFile>* result, IODebugContext*) override {
     auto file = disk_.open(clean(name));
     if (!file.ok()) return failed(file);
     *result = std::make_unique<RandomAccess>(std::move(*file));
     return IOStatus::OK();
   }
-  IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions&, std::unique_ptr<rocksdb::FSWritableFile>* result,
-                           IODebugContext*) override {
+  IOStatus NewWritableFile(const std::string& name, const rocksdb::FileOptions&,
+                           std::unique_ptr<rocksdb::FSWritableFile>* result, IODebugContext*) override {
     if (disk_.open(clean(name)).ok())
       if (IOStatus removed = to_rocksdb(disk_.remove(clean(name))); !removed.ok()) return removed;
     auto file = disk_.create(clean(name));
@@ -143,15 +146,16 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
     *result = std::make_unique<Writable>(std::move(*file), 0);
     return IOStatus::OK();
   }
-  IOStatus ReopenWritableFile(const std::string& name, const rocksdb::FileOptions&, std::unique_ptr<rocksdb::FSWritableFile>* result,
-                              IODebugContext*) override {
+  IOStatus ReopenWritableFile(const std::string& name, const rocksdb::FileOptions&,
+                              std::unique_ptr<rocksdb::FSWritableFile>* result, IODebugContext*) override {
     auto file = disk_.open(clean(name));
     if (!file.ok()) return failed(file);
     const auto size = (*file)->size();
     *result = std::make_unique<Writable>(std::move(*file), *size);
     return IOStatus::OK();
   }
-  IOStatus NewDirectory(const std::string& name, const IOOptions&, std::unique_ptr<rocksdb::FSDirectory>* result, IODebugContext*) override {
+  IOStatus NewDirectory(const std::string& name, const IOOptions&, std::unique_ptr<rocksdb::FSDirectory>* result,
+                        IODebugContext*) override {
     *result = std::make_unique<Folder>(disk_, clean(name));
     return IOStatus::OK();
   }
@@ -159,25 +163,33 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
   IOStatus FileExists(const std::string& name, const IOOptions&, IODebugContext*) override {
     return disk_.open(clean(name)).ok() ? IOStatus::OK() : IOStatus::NotFound();
   }
-  IOStatus GetChildren(const std::string& name, const IOOptions&, std::vector<std::string>* result, IODebugContext*) override {
+  IOStatus GetChildren(const std::string& name, const IOOptions&, std::vector<std::string>* result,
+                       IODebugContext*) override {
     auto names = disk_.list(clean(name));
     if (!names.ok()) return failed(names);
     *result = std::move(*names);
     return IOStatus::OK();
   }
-  IOStatus DeleteFile(const std::string& name, const IOOptions&, IODebugContext*) override { return to_rocksdb(disk_.remove(clean(name))); }
-  IOStatus CreateDir(const std::string& name, const IOOptions&, IODebugContext*) override { return to_rocksdb(disk_.make_folder(clean(name))); }
+  IOStatus DeleteFile(const std::string& name, const IOOptions&, IODebugContext*) override {
+    return to_rocksdb(disk_.remove(clean(name)));
+  }
+  IOStatus CreateDir(const std::string& name, const IOOptions&, IODebugContext*) override {
+    return to_rocksdb(disk_.make_folder(clean(name)));
+  }
   IOStatus CreateDirIfMissing(const std::string& name, const IOOptions&, IODebugContext*) override {
     return to_rocksdb(disk_.make_folder(clean(name)));
   }
-  IOStatus DeleteDir(const std::string& name, const IOOptions&, IODebugContext*) override { return to_rocksdb(disk_.remove(clean(name))); }
+  IOStatus DeleteDir(const std::string& name, const IOOptions&, IODebugContext*) override {
+    return to_rocksdb(disk_.remove(clean(name)));
+  }
   IOStatus GetFileSize(const std::string& name, const IOOptions&, std::uint64_t* size, IODebugContext*) override {
     auto file = disk_.open(clean(name));
     if (!file.ok()) return failed(file);
     *size = *(*file)->size();
     return IOStatus::OK();
   }
-  IOStatus GetFileModificationTime(const std::string&, const IOOptions&, std::uint64_t* time, IODebugContext*) override {
+  IOStatus GetFileModificationTime(const std::string&, const IOOptions&, std::uint64_t* time,
+                                   IODebugContext*) override {
     *time = 0;
     return IOStatus::OK();
   }
@@ -192,8 +204,11 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
     delete lock;
     return IOStatus::OK();
   }
-  IOStatus GetTestDirectory(const IOOptions&, std::string*, IODebugContext*) override { return IOStatus::NotSupported(); }
-  IOStatus NewLogger(const std::string&, const IOOptions&, std::shared_ptr<rocksdb::Logger>* result, IODebugContext*) override {
+  IOStatus GetTestDirectory(const IOOptions&, std::string*, IODebugContext*) override {
+    return IOStatus::NotSupported();
+  }
+  IOStatus NewLogger(const std::string&, const IOOptions&, std::shared_ptr<rocksdb::Logger>* result,
+                     IODebugContext*) override {
     *result = std::make_shared<NoLogger>();
     return IOStatus::OK();
   }
@@ -212,6 +227,8 @@ class FaultyFileSystem final : public rocksdb::FileSystem {
 
 }  // namespace
 
-std::unique_ptr<rocksdb::Env> faulty_env(FaultyFiles& disk) { return rocksdb::NewCompositeEnv(std::make_shared<FaultyFileSystem>(disk)); }
+std::unique_ptr<rocksdb::Env> faulty_env(FaultyFiles& disk) {
+  return rocksdb::NewCompositeEnv(std::make_shared<FaultyFileSystem>(disk));
+}
 
 }  // namespace shoal::tests

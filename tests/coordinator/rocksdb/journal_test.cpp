@@ -156,7 +156,8 @@ TEST_F(JournalTest, TablesHoldRowsOfAnyBytes) {
   journal.reset();
   disk.crash();
   reopen();
-  EXPECT_EQ(*journal->scan("devices"), (std::vector<std::pair<std::string, std::string>>{{binary, "one"}, {"b", binary}}));
+  EXPECT_EQ(*journal->scan("devices"),
+            (std::vector<std::pair<std::string, std::string>>{{binary, "one"}, {"b", binary}}));
   EXPECT_EQ(*journal->get("devices", "b"), binary);
   EXPECT_EQ(*journal->get("devices", "gone"), std::nullopt);
   EXPECT_EQ(*journal->get("nothing", "b"), std::nullopt);
@@ -168,7 +169,8 @@ TEST_F(JournalTest, AFullDiskRefusesAndRecoversByItself) {
   ASSERT_TRUE(journal->append(records(6, 9)).ok());  // the write log has its room
   const std::string large(1 << 20, 'x');
   Status full;
-  for (int i = 0; i < 100 && full.ok(); ++i) full = journal->put("settings", "large", large);  // until tables must be written
+  for (int i = 0; i < 100 && full.ok(); ++i)
+    full = journal->put("settings", "large", large);  // until tables must be written
   for (int i = 0; i < 3; ++i) {
     ASSERT_FALSE(full.ok());
     EXPECT_EQ(full.error().code(), ErrorCode::kExhausted) << full.error().to_string();
@@ -242,8 +244,9 @@ TEST_F(JournalTest, AnotherBuildIsRefusedOnlyWhileThereIsAStateToRead) {
   const auto refused = open_journal(options);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
-  EXPECT_THAT(refused.error().message(), testing::AllOf(testing::HasSubstr("build B"), testing::HasSubstr("build C"), testing::HasSubstr("shoal job stop"),
-                                                        testing::HasSubstr("--discard-open-rounds")));
+  EXPECT_THAT(refused.error().message(),
+              testing::AllOf(testing::HasSubstr("build B"), testing::HasSubstr("build C"),
+                             testing::HasSubstr("shoal job stop"), testing::HasSubstr("--discard-open-rounds")));
   options.discard_open_rounds = true;
   reopen();
   Recovered recovered = recover();

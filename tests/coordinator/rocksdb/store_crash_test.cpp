@@ -21,11 +21,13 @@ using tests::SampleObject;
 
 constexpr JobId kJob{1};
 
-// A coordinator reduced to its use of the store: bodies come and are named by events; every few of them a commit makes a model
-// version, forgets the events and releases the bodies. Its snapshot is the list of what it has acknowledged so far.
+// A coordinator reduced to its use of the store: bodies come and are named by events; every few of them a commit makes
+// a model version, forgets the events and releases the bodies. Its snapshot is the list of what it has acknowledged so
+// far.
 class CrashRun {
  public:
-  explicit CrashRun(std::uint64_t seed) : seed_(seed), random_(seed, "store crash"), disk_(seed), env_(tests::faulty_env(disk_)) {}
+  explicit CrashRun(std::uint64_t seed)
+      : seed_(seed), random_(seed, "store crash"), disk_(seed), env_(tests::faulty_env(disk_)) {}
 
   void run() {
     for (int life = 0; life < 4; ++life) {
@@ -34,7 +36,8 @@ class CrashRun {
       disk_.cut_power_after(1 + random_.below(life % 2 == 0 ? 400 : 60));
       const Status lived = live();
       if (testing::Test::HasFatalFailure()) return;
-      ASSERT_TRUE(!lived.ok() && disk_.power_is_cut()) << (lived.ok() ? "the power was never cut" : lived.error().to_string());
+      ASSERT_TRUE(!lived.ok() && disk_.power_is_cut())
+          << (lived.ok() ? "the power was never cut" : lived.error().to_string());
       close();
       disk_.crash();
     }
@@ -49,14 +52,19 @@ class CrashRun {
     std::map<std::uint64_t, std::uint64_t> folded;  // assignment -> how often
     Version version = 0;
     std::string padding;  // large enough for RocksDB to write tables now and then
-    template <class A> void fields(A& a) { a(folded, version, padding); }
+    template <class A>
+    void fields(A& a) {
+      a(folded, version, padding);
+    }
   };
 
   SampleObject body(std::uint64_t id) const {
-    return SampleObject(id, derive_seed(seed_, "size", id) % (id % 6 == 0 ? protocol::kChunkBytes + 5000 : 20'000), derive_seed(seed_, "body", id));
+    return SampleObject(id, derive_seed(seed_, "size", id) % (id % 6 == 0 ? protocol::kChunkBytes + 5000 : 20'000),
+                        derive_seed(seed_, "body", id));
   }
   std::vector<std::byte> model(Version version) const {
-    return tests::sample_bytes(derive_seed(seed_, "model", version), 1 + derive_seed(seed_, "bytes", version) % 300'000);
+    return tests::sample_bytes(derive_seed(seed_, "model", version),
+                               1 + derive_seed(seed_, "bytes", version) % 300'000);
   }
 
   Status open() {
@@ -67,7 +75,8 @@ class CrashRun {
     options.env = env_.get();
     options.files = &disk_;
     SHOAL_TRY_ASSIGN(journal_, open_journal(options));
-    SHOAL_TRY_ASSIGN(bodies_, open_segments(disk_, {.folder = "/data/bodies", .segment_bytes = 1 << 20, .headroom_bytes = 0}));
+    SHOAL_TRY_ASSIGN(bodies_,
+                     open_segments(disk_, {.folder = "/data/bodies", .segment_bytes = 1 << 20, .headroom_bytes = 0}));
     SHOAL_TRY_ASSIGN(models_, open_model_files(disk_, "/data/models"));
     return {};
   }
@@ -100,8 +109,10 @@ class CrashRun {
   Status receive() {
     const std::uint64_t id = next_id_++;
     const SampleObject object = body(id);
-    SHOAL_TRY(bodies_->open(AssignmentId{id}, object.info()).ok() ? Status() : Status(Error(ErrorCode::kFailed, "open")));
-    for (std::uint32_t chunk = 0; chunk < object.info().chunks(); ++chunk) SHOAL_TRY(bodies_->write(AssignmentId{id}, chunk, object.sealed(chunk)));
+    SHOAL_TRY(bodies_->open(AssignmentId{id}, object.info()).ok() ? Status()
+                                                                  : Status(Error(ErrorCode::kFailed, "open")));
+    for (std::uint32_t chunk = 0; chunk < object.info().chunks(); ++chunk)
+      SHOAL_TRY(bodies_->write(AssignmentId{id}, chunk, object.sealed(chunk)));
     SHOAL_TRY(bodies_->sync(AssignmentId{id}));
     event::UpdateReceived update;
     update.assignment = AssignmentId{id};
@@ -163,7 +174,8 @@ class CrashRun {
       ASSERT_TRUE(received_.insert(id).second) << "counted twice";
       ASSERT_FALSE(state_.folded.contains(id)) << "folded and yet to be folded";
     }
-    for (std::uint64_t id : acknowledged_) ASSERT_TRUE(state_.folded.contains(id) || received_.contains(id)) << "lost " << id;
+    for (std::uint64_t id : acknowledged_)
+      ASSERT_TRUE(state_.folded.contains(id) || received_.contains(id)) << "lost " << id;
     for (const auto& [id, times] : state_.folded) ASSERT_EQ(times, 1u);
     verify_bodies();
     verify_models(recovered->models);

@@ -75,7 +75,9 @@ TEST_F(StoreTest, ASecondCoordinatorIsToldWhoUsesTheFolder) {
 TEST_F(StoreTest, TheFolderIsForItsOwnerOnly) {
   ASSERT_TRUE(open_store(options).ok());
   for (const char* folder : {"", "/journal", "/bodies", "/models"})
-    EXPECT_EQ(std::filesystem::status(options.path + folder).permissions() & std::filesystem::perms(077), std::filesystem::perms::none) << folder;
+    EXPECT_EQ(std::filesystem::status(options.path + folder).permissions() & std::filesystem::perms(077),
+              std::filesystem::perms::none)
+        << folder;
 }
 
 TEST_F(StoreTest, TheArchiveIsReadWithoutACoordinator) {

@@ -1,4 +1,5 @@
-// Bad tickets, bad peers and broken stores: each ends its own transfer with a clear error and costs nobody else anything.
+// Bad tickets, bad peers and broken stores: each ends its own transfer with a clear error and costs nobody else
+// anything.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -117,7 +118,8 @@ TEST_F(BulkAbuse, ASinkThatFailsEndsTheTransferWithItsKindOfError) {
     };
     const Status done = upload(upload_ticket(stored));
     EXPECT_EQ(code_of(done), heard);
-    EXPECT_EQ(done.error().to_string().find("/secret"), std::string::npos) << "clients learn nothing of the server's disk";
+    EXPECT_EQ(done.error().to_string().find("/secret"), std::string::npos)
+        << "clients learn nothing of the server's disk";
   }
 }
 
@@ -138,7 +140,9 @@ TEST_F(BulkAbuse, ASourceThatFailsEndsTheTransferOnBothSides) {
     watched = stored;
     up = upload_ticket(stored);
   }
-  object_.before_read = [](std::uint32_t chunk) { return chunk == 4 ? Status(Error(ErrorCode::kNotFound, "gone")) : Status(); };
+  object_.before_read = [](std::uint32_t chunk) {
+    return chunk == 4 ? Status(Error(ErrorCode::kNotFound, "gone")) : Status();
+  };
   EXPECT_EQ(code_of(upload(up)), ErrorCode::kNotFound) << "the client's own error is the client's";
   EXPECT_TRUE(eventually([&] { return watched.expired(); })) << "and the server is told";
 }
@@ -151,7 +155,8 @@ TEST_F(BulkAbuse, KeepGoingEndsAWaitingTransfer) {
     return Status();
   };
   int asked = 0;
-  const Status done = make_bulk_client()->upload(upload_ticket(stored), object_.info, 0, object_, kPatience, [&] { return ++asked < 20; });
+  const Status done = make_bulk_client()->upload(upload_ticket(stored), object_.info, 0, object_, kPatience,
+                                                 [&] { return ++asked < 20; });
   EXPECT_EQ(code_of(done), ErrorCode::kTimeout);
   release = true;
 }

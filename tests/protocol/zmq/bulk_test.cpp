@@ -44,7 +44,8 @@ TEST_P(Sizes, AnObjectArrivesInBothDirections) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Bulk, Sizes,
-                         ::testing::Values(0, 1, kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, 20 * kChunkBytes, 5'000'000));
+                         ::testing::Values(0, 1, kChunkBytes - 1, kChunkBytes, kChunkBytes + 1, 20 * kChunkBytes,
+                                           5'000'000));
 
 TEST(Bulk, AnUploadCutInTheMiddleResumesAndSendsAtMostOneChunkTwice) {
   const auto server = bulk_server();
@@ -54,7 +55,8 @@ TEST(Bulk, AnUploadCutInTheMiddleResumesAndSendsAtMostOneChunkTwice) {
 
   relay->set_rules({.cut_after = kFiftyMegabytes / 2}, {});
   const Ticket first = server->offer_upload(object.info, 0, stored, 1min).value();
-  const Status broken = make_bulk_client()->upload(through(first, relay->endpoint()), object.info, 0, object, kPatience, forever);
+  const Status broken =
+      make_bulk_client()->upload(through(first, relay->endpoint()), object.info, 0, object, kPatience, forever);
   ASSERT_FALSE(broken.ok());
   EXPECT_EQ(broken.error().code(), ErrorCode::kUnavailable) << broken.error().to_string();
   // What passed the relay before the cut is written, except for the chunk that it tore.
@@ -100,7 +102,8 @@ TEST(Bulk, CorruptionOnTheWayNeverDeliversABadChunk) {
   const auto server = bulk_server({.stall = 1s});
   SealedObject object(3 * kChunkBytes);
   // Offsets beyond the handshake: bodies, a tag, and headers of ZeroMQ's and our own.
-  const std::uint64_t positions[] = {700, 1'000, 100'000, kChunkBytes + 300, kChunkBytes + 345, kChunkBytes + 400, 2 * kChunkBytes};
+  const std::uint64_t positions[] = {
+      700, 1'000, 100'000, kChunkBytes + 300, kChunkBytes + 345, kChunkBytes + 400, 2 * kChunkBytes};
   int unsealable = 0;
   for (const std::uint64_t position : positions) {
     const auto relay = Relay::start(server->endpoint()).value();
@@ -196,8 +199,9 @@ TEST(Bulk, CountedBytesAreThoseOnTheWire) {
     const std::uint64_t wire = relay->bytes_up(), counted = server->counters().bytes_received;
     const auto stored = std::make_shared<OpeningSink>(object);
     const Ticket ticket = server->offer_upload(object.info, 0, stored, 1min).value();
-    EXPECT_TRUE(
-        make_bulk_client()->upload(through(ticket, relay->endpoint()), object.info, 0, object, kPatience, forever).ok());
+    EXPECT_TRUE(make_bulk_client()
+                    ->upload(through(ticket, relay->endpoint()), object.info, 0, object, kPatience, forever)
+                    .ok());
     return std::pair(relay->bytes_up() - wire, server->counters().bytes_received - counted);
   };
   const auto [small_wire, small_counted] = wire_of(0);  // the handshake, and no chunk

@@ -38,8 +38,10 @@ std::span<const std::byte> text_bytes(std::string_view text) { return std::as_by
 class Hall {
  public:
   Hall() {
-    auto made = make_control_server(
-        {.endpoint = "tcp://127.0.0.1:*", .keys = keys_, .admission = [this](const PublicKey& key) { return look_up(key); }});
+    auto made =
+        make_control_server({.endpoint = "tcp://127.0.0.1:*", .keys = keys_, .admission = [this](const PublicKey& key) {
+                               return look_up(key);
+                             }});
     server_ = std::move(made).value();
   }
 
