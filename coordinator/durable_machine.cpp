@@ -25,6 +25,7 @@ Result<DurableMachine> DurableMachine::recover(Journal& journal) {
                                             " of the journal does not replay to the actions that it had");
     durable.sequence_ = record.sequence;
   }
+  durable.since_commit_ = recovered.records.size();
   durable.recovered_at_ = recovered.now;
   for (ModelRef& ref : recovered.models) durable.models_.emplace(std::pair{ref.job, ref.version}, std::move(ref));
   return durable;
@@ -74,7 +75,9 @@ Status DurableMachine::checkpoint(Time now) {
   commit.sequence = sequence_;
   commit.snapshot = machine_.save();
   commit.now = now;
-  return journal_->commit(commit);
+  SHOAL_TRY(journal_->commit(commit));
+  since_commit_ = 0;
+  return {};
 }
 
 Result<Flushed> DurableMachine::flush() {
@@ -84,11 +87,15 @@ Result<Flushed> DurableMachine::flush() {
     commit_->now = records_.back().now;
     commit_->records = records_;
     SHOAL_TRY(journal_->commit(*commit_));
+    since_commit_ = 0;
     commit_.reset();
     records_.clear();
   } else if (!records_.empty()) {
     SHOAL_TRY(journal_->append(records_));
+    since_commit_ += records_.size();
+    const Time newest = records_.back().now;
     records_.clear();
+    if (since_commit_ >= kMostEvents) SHOAL_TRY(checkpoint(newest));
   }
   return std::exchange(held_, {});
 }

@@ -47,6 +47,10 @@ class DurableMachine {
   // Writes a snapshot, so that no journaled event is needed any more. Nothing may be unwritten (checked).
   Status checkpoint(Time now);
 
+  // flush() does so by itself after this many events without a commit: a fleet that comes and goes while no job runs
+  // must not make the journal and the next recovery longer and longer.
+  static constexpr std::uint64_t kMostEvents = 20000;
+
   bool has_unwritten() const { return !records_.empty() || commit_.has_value(); }
 
  private:
@@ -57,6 +61,7 @@ class DurableMachine {
   Machine machine_;
   Time recovered_at_{};
   std::uint64_t sequence_ = 0;
+  std::uint64_t since_commit_ = 0;  // events in the journal that the snapshot does not cover
   std::map<std::pair<JobId, Version>, ModelRef> models_;
   std::vector<JournalRecord> records_;  // stepped, not durable
   std::optional<Commit> commit_;        // covers all of records_

@@ -122,6 +122,17 @@ TEST(DurableMachine, HoldsItsActionsWhileTheDiskIsFullAndLosesNothing) {
   EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().online_devices(), 2u);
 }
 
+TEST(DurableMachine, KeepsItsJournalShortWhileNoJobRuns) {
+  MemoryStore store;
+  DurableMachine durable = DurableMachine::recover(store.journal).value();
+  for (std::uint64_t i = 0; i < DurableMachine::kMostEvents + 10; ++i) {
+    durable.step(event::DeviceReady{DeviceId{1 + i % 3}, {i, 0, 0}}, Time{});
+    ASSERT_TRUE(durable.flush().ok());
+  }
+  EXPECT_EQ(store.journal.recover().value().records.size(), 10u);
+  EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().save(), durable.machine().save());
+}
+
 TEST(DurableMachine, NeedsNoEventAfterACheckpoint) {
   MemoryStore store;
   DurableMachine durable = DurableMachine::recover(store.journal).value();
