@@ -3,8 +3,6 @@
 #include <algorithm>
 
 #include "base/check.h"
-#include "protocol/safetensors.h"
-#include "protocol/wire.h"
 
 namespace shoal::coordinator {
 namespace {

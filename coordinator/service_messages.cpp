@@ -1,7 +1,6 @@
 // What devices say to the service, one function a message. Untrusted bytes become typed messages here, and messages
 // events.
 #include "base/check.h"
-#include "build_info.h"
 #include "coordinator/service.h"
 #include "protocol/wire.h"
 
