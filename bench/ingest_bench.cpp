@@ -25,6 +25,7 @@
 #include <thread>
 #include <vector>
 
+#include "cli/heap.h"
 #include "coordinator/intake.h"
 #include "coordinator/rocksdb/store.h"
 #include "protocol/sealed_object.h"
@@ -82,9 +83,9 @@ double measure(const char* name, double seconds, Work work) {
   return rate;
 }
 
-// An update as a device keeps it: sealed, its digest taken.
+// An update as a device keeps it: sealed, its digest taken. The device's space is used again for the next one.
 struct SealedUpdate {
-  explicit SealedUpdate(std::uint64_t assignment, std::span<const std::byte> plain) {
+  void seal(std::uint64_t assignment, std::span<const std::byte> plain) {
     object = {assignment, plain.size(), preferred_suite(), must(make_object_key())};
     bytes.resize(object.sealed_bytes());
     ChunkCipher cipher(object);
@@ -220,8 +221,9 @@ double ingest(const std::string& folder, double seconds) {
     rate = measure("sealed, opened, judged, synced, journaled", seconds, [&](std::size_t, auto more) {
       const auto uploader = zmq::make_bulk_client();
       std::uint64_t bytes = 0;
+      SealedUpdate update;
       while (more()) {
-        const SealedUpdate update(next++, plain);
+        update.seal(next++, plain);
         UpdateSource source(update);
         must(uploader->upload(receiver.offer(update), update.object, 0, source, std::chrono::minutes(1),
                               [] { return true; }));
@@ -308,6 +310,7 @@ double plain_zeromq(double seconds) {
 }  // namespace shoal::bench
 
 int main(int argc, char** argv) {
+  shoal::cli::keep_heap_steady();  // as the coordinator does
   const std::string folder = argc > 1 ? argv[1] : ".";
   const double seconds = argc > 2 ? std::atof(argv[2]) : 10;
   if (seconds <= 0) {

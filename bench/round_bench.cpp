@@ -1,7 +1,8 @@
 // Round overhead: everything of a round but training, over loopback, with real service and client daemons.
 //
-//   round_bench [FOLDER] [MEMORY_FOLDER]   FOLDER is on the disk to measure (default .), MEMORY_FOLDER on a tmpfs
-//                                          (default /dev/shm), where the clients live in either case
+//   round_bench [FOLDER] [MEMORY_FOLDER] [PARAMETERS...]
+//       FOLDER is on the disk to measure (default .); MEMORY_FOLDER on a tmpfs (default /dev/shm), where the clients
+//       live in either case; models of 100,000 and of 1,000,000 PARAMETERS by default
 //
 // The real store is put beside the disk's own rate for the same bytes in the same run: write, fdatasync.
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <string>
 #include <vector>
 
@@ -71,7 +73,10 @@ int main(int argc, char** argv) {
   const std::string memory = argc > 2 ? argv[2] : "/dev/shm";
   std::printf("median round of 20, 10 clients, f32, loopback\n%-12s %14s %14s %14s %14s %16s\n", "parameters",
               "CPU, in memory", "in memory", "real store", "difference", "bytes/disk rate");
-  for (const std::uint64_t floats : {std::uint64_t{100'000}, std::uint64_t{1'000'000}}) {
+  std::vector<std::uint64_t> sizes{100'000, 1'000'000};
+  if (argc > 3) sizes.clear();
+  for (int i = 3; i < argc; ++i) sizes.push_back(std::strtoull(argv[i], nullptr, 10));
+  for (const std::uint64_t floats : sizes) {
     const Round in_memory = measure(memory, memory, false, 10, floats);
     const Round real = measure(disk, memory, true, 10, floats);
     // What a round makes the coordinator's disk write: ten bodies, the model and its sealed copy.

@@ -118,11 +118,13 @@ Status rename_durably(const std::string& folder, const std::string& from, const 
   return sync_folder(folder);
 }
 
+Status remove_file(const std::string& path) {
+  if (::unlink(path.c_str()) == 0 || errno == ENOENT) return {};
+  return failed("remove", path);
+}
+
 Status remove_durably(const std::string& folder, const std::string& name) {
-  if (::unlink((folder + "/" + name).c_str()) != 0) {
-    if (errno == ENOENT) return {};
-    return failed("remove", folder + "/" + name);
-  }
+  SHOAL_TRY(remove_file(folder + "/" + name));
   return sync_folder(folder);
 }
 

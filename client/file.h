@@ -42,7 +42,9 @@ Status make_folder(const std::string& path);
 Status sync_folder(const std::string& path);
 // Both names lie in `folder`, which is synced.
 Status rename_durably(const std::string& folder, const std::string& from, const std::string& to);
-// Removing what is not there succeeds. Synced.
+// Removing what is not there succeeds.
+Status remove_file(const std::string& path);
+// The same, synced.
 Status remove_durably(const std::string& folder, const std::string& name);
 
 }  // namespace shoal::client

@@ -1,17 +1,15 @@
 // Models on the device's disk, named by their SHA-256, within a quota; the least recently used go first.
 //
-//   FOLDER/DIGEST.safetensors   complete and verified
+//   FOLDER/DIGEST.safetensors   complete and verified; its modification time says when it was last used
 //   FOLDER/DIGEST.partial       the chunks that a broken download reached, opened
-//   FOLDER/order                digests, the most recently used first; only an aid, may be lost
 //
 // Chunks are opened as they come, so a partial download belongs to the model, not to the sealed copy it came from: it
 // goes on after a restart, and from another copy under another key. What a power loss may have left in it is found by
-// the digest, which is checked over the whole file before it gets its name.
+// the digest, which covers every byte of the file before it gets its name.
 #pragma once
 
 #include <cstdint>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,6 +19,7 @@
 #include "base/units.h"
 #include "client/file.h"
 #include "protocol/sealed_object.h"
+#include "protocol/sha256.h"
 #include "protocol/transport.h"
 
 namespace shoal::client {
@@ -28,8 +27,6 @@ namespace shoal::client {
 // A download into the cache. Given to BulkClient::download as the sink.
 class ModelDownload final : public protocol::ChunkSink {
  public:
-  ModelDownload(File file, const protocol::ObjectInfo& object, std::uint32_t first_chunk);
-
   // Where to begin: chunks before it are on the disk.
   std::uint32_t first_chunk() const { return first_chunk_; }
 
@@ -38,16 +35,21 @@ class ModelDownload final : public protocol::ChunkSink {
 
  private:
   friend class ModelCache;
+  ModelDownload(File file, const protocol::ObjectInfo& object);
+  // Takes over the chunks that the file holds.
+  Status resume();
+
   File file_;
   protocol::ObjectInfo object_;
   protocol::ChunkCipher cipher_;
+  protocol::Sha256 hash_;  // of everything before next_chunk_
   std::vector<std::byte> plain_;
   std::uint32_t first_chunk_ = 0;
   std::uint32_t next_chunk_ = 0;
   bool complete_ = false;
 };
 
-// Not thread-safe. One download at a time.
+// Nobody else changes the folder. Not thread-safe. One download at a time.
 class ModelCache {
  public:
   static Result<ModelCache> open(std::string folder, Bytes quota);
@@ -63,21 +65,26 @@ class ModelCache {
   // missing: what came is kept.
   Result<std::string> finish(const Digest& digest, ModelDownload download);
 
-  // Bytes of all models, partial ones included.
+  // Bytes of all models; a partial one counts as what it may become.
   std::uint64_t bytes() const;
 
  private:
+  struct Model {
+    Digest digest;
+    std::uint64_t bytes = 0;
+    bool verified = false;  // in this run
+  };
+
   ModelCache(std::string folder, Bytes quota) : folder_(std::move(folder)), quota_(quota) {}
-  Status load_order();
-  Status touch(const Digest& digest);
-  Status save_order() const;
-  Status make_room(std::uint64_t needed, const Digest& keep);
-  std::string path_of(const Digest& digest) const;
+  Status load();
+  Status make_room(std::uint64_t needed);
+  Status remove(std::vector<Model>& from, std::vector<Model>::iterator model, std::string_view suffix);
+  std::string path_of(const Digest& digest, std::string_view suffix) const;
 
   std::string folder_;
   Bytes quota_;
-  std::vector<Digest> order_;  // complete models, the most recently used first
-  std::set<Digest> verified_;  // in this run
+  std::vector<Model> models_;    // complete, the most recently used first
+  std::vector<Model> partials_;  // broken downloads; the one that goes on is last
 };
 
 }  // namespace shoal::client

@@ -1,12 +1,14 @@
 #include "client/update_box.h"
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 #include <filesystem>
 #include <utility>
 #include <vector>
 
 #include "base/archive.h"
-#include "protocol/durable_file.h"
+#include "base/check.h"
 #include "protocol/limits.h"
 #include "protocol/sha256.h"
 
@@ -19,45 +21,50 @@ using protocol::ObjectInfo;
 
 namespace {
 
-constexpr std::string_view kRecord = "update.record";
-constexpr std::string_view kMagic = "shoal-update 1\n";
-constexpr std::size_t kMaxRecordBytes = 4096;
+constexpr std::string_view kMagic = "shoal-update 2\n";
+constexpr std::size_t kHeaderBytes = 4096;
+constexpr std::size_t kCheckAt = kHeaderBytes - sizeof(Digest::bytes);
+constexpr std::size_t kPayloadAt = kMagic.size() + sizeof(std::uint32_t);
+using Header = std::array<std::byte, kHeaderBytes>;
 
-std::string body_name(AssignmentId id) { return "update-" + std::to_string(id.value) + ".sealed"; }
+Digest check_of(const Header& header) { return protocol::sha256(std::span(header).first(kCheckAt)); }
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-  return std::as_bytes(std::span(text.data(), text.size()));
-}
-
-std::string to_record(const UnsentUpdate& update) {
+Header to_header(const UnsentUpdate& update) {
+  Header header{};
   const std::string payload = encode_state(update);
-  const Digest check = protocol::sha256(bytes_of(payload));
-  return std::string(kMagic) + payload +
-         std::string(reinterpret_cast<const char*>(check.bytes.data()), check.bytes.size());
+  SHOAL_CHECK(kPayloadAt + payload.size() <= kCheckAt, "the facts of an update fit into its header");
+  const auto length = static_cast<std::uint32_t>(payload.size());
+  std::memcpy(header.data(), kMagic.data(), kMagic.size());
+  std::memcpy(header.data() + kMagic.size(), &length, sizeof length);
+  std::memcpy(header.data() + kPayloadAt, payload.data(), payload.size());
+  const Digest check = check_of(header);
+  std::memcpy(header.data() + kCheckAt, check.bytes.data(), check.bytes.size());
+  return header;
 }
 
-Result<UnsentUpdate> from_record(std::string_view record) {
-  if (!record.starts_with(kMagic))
-    return Error(ErrorCode::kCorrupt, "it was written by another version of this program");
-  record.remove_prefix(kMagic.size());
+Result<UnsentUpdate> from_header(const Header& header) {
+  const std::string_view text(reinterpret_cast<const char*>(header.data()), header.size());
+  if (!text.starts_with(kMagic)) return Error(ErrorCode::kCorrupt, "it was written by another version of this program");
   Digest check;
-  if (record.size() < check.bytes.size()) return Error(ErrorCode::kCorrupt, "its record is cut short");
-  const std::string_view payload = record.substr(0, record.size() - check.bytes.size());
-  std::copy_n(record.end() - check.bytes.size(), check.bytes.size(), check.bytes.begin());
-  auto update = decode_state<UnsentUpdate>(payload);
-  if (check != protocol::sha256(bytes_of(payload)) || !update || update->object.bytes > protocol::kMaxObjectBytes)
-    return Error(ErrorCode::kCorrupt, "its record is damaged");
+  std::copy_n(text.begin() + kCheckAt, check.bytes.size(), check.bytes.begin());
+  std::uint32_t length = 0;
+  std::memcpy(&length, header.data() + kMagic.size(), sizeof length);
+  if (check != check_of(header) || length > kCheckAt - kPayloadAt)
+    return Error(ErrorCode::kCorrupt, "its header is damaged");
+  auto update = decode_state<UnsentUpdate>(text.substr(kPayloadAt, length));
+  if (!update || update->object.bytes > protocol::kMaxObjectBytes)
+    return Error(ErrorCode::kCorrupt, "its header is damaged");
   return std::move(*update);
 }
 
-std::uint64_t offset_of(std::uint32_t chunk) { return std::uint64_t{chunk} * (kChunkBytes + kTagBytes); }
+std::uint64_t offset_of(std::uint32_t chunk) { return kHeaderBytes + std::uint64_t{chunk} * (kChunkBytes + kTagBytes); }
 
 // Every chunk opens, and the tags are those that were announced.
 Status verify(const File& body, const UnsentUpdate& update) {
   const ObjectInfo& object = update.object;
   SHOAL_TRY_ASSIGN(const std::uint64_t size, body.size());
-  if (size != object.sealed_bytes())
-    return Error(ErrorCode::kCorrupt, "its body has another size than its record says");
+  if (size != kHeaderBytes + object.sealed_bytes())
+    return Error(ErrorCode::kCorrupt, "it has another size than its header says");
   ChunkCipher cipher(object);
   protocol::Sha256 tags;
   std::vector<std::byte> sealed(kChunkBytes + kTagBytes), plain(kChunkBytes);
@@ -69,35 +76,43 @@ Status verify(const File& body, const UnsentUpdate& update) {
     tags.update(held.last(kTagBytes));
   }
   if (tags.finish() != update.facts.digest)
-    return Error(ErrorCode::kCorrupt, "its digest is another than its record says");
+    return Error(ErrorCode::kCorrupt, "its digest is another than its header says");
   return {};
 }
 
-Result<UnsentUpdate> read_update(const std::string& folder) {
-  SHOAL_TRY_ASSIGN(const std::string record, protocol::read_file(folder + "/" + std::string(kRecord), kMaxRecordBytes));
-  SHOAL_TRY_ASSIGN(UnsentUpdate update, from_record(record));
-  SHOAL_TRY_ASSIGN(const File body, File::open_to_read(folder + "/" + body_name(update.assignment)));
-  SHOAL_TRY(verify(body, update));
-  return update;
+// nullopt when it holds none.
+Result<std::optional<UnsentUpdate>> read_update(const std::string& path) {
+  SHOAL_TRY_ASSIGN(const File file, File::open_to_read(path));
+  SHOAL_TRY_ASSIGN(const std::uint64_t size, file.size());
+  Header header{};
+  SHOAL_TRY(file.read_at(0, std::span(header).first(std::min<std::uint64_t>(size, kHeaderBytes))));
+  if (header == Header{}) return std::optional<UnsentUpdate>();
+  SHOAL_TRY_ASSIGN(UnsentUpdate update, from_header(header));
+  SHOAL_TRY(verify(file, update));
+  return std::optional(std::move(update));
 }
 
 // Seals `plain` chunk by chunk into the file at `path`, synced; fills in update.facts.
-Status write_body(const std::string& path, std::span<const std::byte> plain, UnsentUpdate& update) {
-  SHOAL_TRY_ASSIGN(File body, File::open_to_write(path));
-  SHOAL_TRY(body.truncate(0));
+Status write_update(const std::string& path, std::span<const std::byte> plain, UnsentUpdate& update) {
+  SHOAL_TRY_ASSIGN(File file, File::open_to_write(path));
+  SHOAL_TRY(file.write_at(0, Header{}));
   ChunkCipher cipher(update.object);
   protocol::Sha256 tags;
-  std::vector<std::byte> sealed(kChunkBytes + kTagBytes);
+  std::vector<std::byte> sealed(std::min<std::size_t>(kChunkBytes, plain.size()) + kTagBytes);
   for (std::uint32_t chunk = 0; chunk < update.object.chunks(); ++chunk) {
     const std::size_t n = update.object.sealed_bytes(chunk);
     const auto out = std::span(sealed).first(n);
     cipher.seal(chunk, plain.subspan(std::uint64_t{chunk} * kChunkBytes, n - kTagBytes), out);
     tags.update(out.last(kTagBytes));
-    SHOAL_TRY(body.write_at(offset_of(chunk), out));
+    SHOAL_TRY(file.write_at(offset_of(chunk), out));
   }
   update.facts.digest = tags.finish();
   update.facts.bytes = plain.size();
-  return body.sync();
+  SHOAL_TRY_ASSIGN(const std::uint64_t size, file.size());
+  const std::uint64_t end = kHeaderBytes + update.object.sealed_bytes();
+  if (size > end) SHOAL_TRY(file.truncate(end));
+  SHOAL_TRY(file.write_at(0, to_header(update)));
+  return file.sync();
 }
 
 // Reads chunks from the body's open file, hence also while the box drops it.
@@ -122,53 +137,30 @@ class BodySource final : public protocol::ChunkSource {
 Result<UpdateBox> UpdateBox::open(std::string folder, Log& log) {
   SHOAL_TRY(make_folder(folder));
   UpdateBox box(std::move(folder));
-  auto update = read_update(box.folder_);
+  auto update = read_update(box.path());
   if (update.ok()) {
     box.unsent_ = std::move(*update);
-  } else if (update.error().code() != ErrorCode::kCorrupt && update.error().code() != ErrorCode::kNotFound) {
-    return std::move(update).error();  // it may be whole; somebody has to look
-  } else if (std::filesystem::exists(box.folder_ + "/" + std::string(kRecord))) {
+  } else if (update.error().code() == ErrorCode::kCorrupt) {
     log.warn("the unsent update is dropped: " + update.error().to_string());
+  } else if (update.error().code() != ErrorCode::kNotFound) {
+    return std::move(update).error();  // it may be whole; somebody has to look
   }
-  SHOAL_TRY(box.clear(log));
+  if (!box.unsent_) SHOAL_TRY(remove_file(box.path()));  // the space is given back at least when the program starts
   return box;
-}
-
-// Removes every file of the folder that does not belong to the update that is held.
-Status UpdateBox::clear(Log& log) {
-  std::error_code error;
-  std::vector<std::string> strays;
-  for (const auto& entry : std::filesystem::directory_iterator(folder_, error)) {
-    const std::string name = entry.path().filename();
-    if (!name.starts_with("update")) continue;
-    if (unsent_ && (name == kRecord || name == body_name(unsent_->assignment))) continue;
-    strays.push_back(name);
-  }
-  if (error) return Error(ErrorCode::kFailed, "cannot list " + folder_ + ": " + error.message());
-  // The record first: it must never name a body that is gone.
-  std::stable_partition(strays.begin(), strays.end(), [](const std::string& name) { return name == kRecord; });
-  for (const std::string& name : strays) {
-    SHOAL_TRY(remove_durably(folder_, name));
-    log.debug("removed the leftover " + name);
-  }
-  return {};
 }
 
 Result<UnsentUpdate> UpdateBox::seal(AssignmentId assignment, protocol::UpdateFacts facts,
                                      std::span<const float> delta) {
-  if (unsent_) SHOAL_TRY(drop(unsent_->assignment));
+  unsent_.reset();
   const auto plain = std::as_bytes(delta);
   UnsentUpdate update{assignment, std::move(facts), {}};
   SHOAL_TRY_ASSIGN(const protocol::ObjectKey key, protocol::make_object_key());
   update.object = {assignment.value, plain.size(), protocol::preferred_suite(), key};
-  const std::string name = body_name(assignment);
-  if (Status written = write_body(folder_ + "/" + name, plain, update); !written.ok()) {
-    (void)remove_durably(folder_, name);  // on a full disk every byte counts
+  if (Status written = write_update(path(), plain, update); !written.ok()) {
+    static_cast<void>(remove_file(path()));  // on a full disk every byte counts
     return std::move(written).error().because_of_this("cannot keep the update");
   }
   SHOAL_TRY(sync_folder(folder_));
-  SHOAL_TRY(protocol::write_file(folder_ + "/" + std::string(kRecord), to_record(update), 0600,
-                                 protocol::IfExists::kReplace));
   unsent_ = update;
   return update;
 }
@@ -177,15 +169,15 @@ Result<std::unique_ptr<protocol::ChunkSource>> UpdateBox::source(AssignmentId as
   if (!unsent_ || unsent_->assignment != assignment)
     return Error(ErrorCode::kNotFound,
                  "no sealed update of assignment " + std::to_string(assignment.value) + " is on the disk");
-  SHOAL_TRY_ASSIGN(File body, File::open_to_read(folder_ + "/" + body_name(assignment)));
+  SHOAL_TRY_ASSIGN(File body, File::open_to_read(path()));
   return std::unique_ptr<protocol::ChunkSource>(std::make_unique<BodySource>(std::move(body), unsent_->object));
 }
 
 Status UpdateBox::drop(AssignmentId assignment) {
   if (!unsent_ || unsent_->assignment != assignment) return {};
   unsent_.reset();
-  SHOAL_TRY(remove_durably(folder_, std::string(kRecord)));
-  return remove_durably(folder_, body_name(assignment));
+  SHOAL_TRY_ASSIGN(File file, File::open_to_write(path()));
+  return file.write_at(0, Header{});
 }
 
 }  // namespace shoal::client

@@ -1,12 +1,12 @@
 #include "client/worker.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <utility>
 
 #include "base/check.h"
 #include "client/training/model_description.h"
+#include "compression/f32.h"
 
 namespace shoal::client {
 
@@ -21,16 +21,16 @@ constexpr Duration kShortestPause = 1ms;
 
 // What the coordinator would refuse is not worth sending.
 Status check_delta(std::span<const float> delta, double bound) {
-  float largest = 0;
-  bool finite = true;
-  for (float d : delta) {
-    finite &= std::isfinite(d);
-    largest = std::max(largest, std::fabs(d));
+  compression::F32Check check(bound > 0 ? bound : std::numeric_limits<float>::max());
+  check.add(std::as_bytes(delta));
+  switch (check.verdict()) {
+    case compression::ValueVerdict::kNotFinite:
+      return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kNotFinite).sentence));
+    case compression::ValueVerdict::kOutOfBound:
+      return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kOutOfBound).sentence) + " (" +
+                                           std::to_string(check.largest()) + " > " + std::to_string(bound) + ")");
+    case compression::ValueVerdict::kFine: break;
   }
-  if (!finite) return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kNotFinite).sentence));
-  if (bound > 0 && static_cast<double>(largest) > bound)
-    return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kOutOfBound).sentence) + " (" +
-                                         std::to_string(largest) + " > " + std::to_string(bound) + ")");
   return {};
 }
 

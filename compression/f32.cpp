@@ -91,10 +91,12 @@ void F32Check::add(std::span<const std::byte> bytes) {
   scan_part(values);
 }
 
+float F32Check::largest() const { return std::bit_cast<float>(*std::max_element(largest_.begin(), largest_.end())); }
+
 ValueVerdict F32Check::verdict() const {
-  const std::int32_t largest = *std::max_element(largest_.begin(), largest_.end());
-  if (largest >= kInfinity) return ValueVerdict::kNotFinite;
-  return largest > bound_bits_ ? ValueVerdict::kOutOfBound : ValueVerdict::kFine;
+  const auto largest_bits = std::bit_cast<std::int32_t>(largest());
+  if (largest_bits >= kInfinity) return ValueVerdict::kNotFinite;
+  return largest_bits > bound_bits_ ? ValueVerdict::kOutOfBound : ValueVerdict::kFine;
 }
 
 double F32Check::norm() const {

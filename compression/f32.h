@@ -29,6 +29,8 @@ class F32Check {
   ValueVerdict verdict() const;
   // Infinite or NaN where the verdict is kNotFinite.
   double norm() const;
+  // The largest magnitude so far.
+  float largest() const;
 
  private:
   std::int32_t bound_bits_;                     // of the float32 bound; magnitudes of floats compare like their bits

@@ -1,5 +1,4 @@
 // shoal-coordinator: parses its options, opens the data folder, wires planes and stores to the service, runs it.
-#include <malloc.h>
 #include <sys/resource.h>
 
 #include <CLI/CLI.hpp>
@@ -11,6 +10,7 @@
 #include "build_info.h"
 #include "cli/config.h"
 #include "cli/console_log.h"
+#include "cli/heap.h"
 #include "cli/program.h"
 #include "cli/stop_signals.h"
 #include "coordinator/admin.h"
@@ -51,14 +51,6 @@ void raise_descriptor_limit() {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   (void)::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-// Chunks and tiles go back to the kernel when they are freed, so that the peak of the first rounds is the peak for
-// good: glibc otherwise raises its threshold to the largest block it has seen, and keeps what several threads freed in
-// as many arenas.
-void keep_memory_steady() {
-  ::mallopt(M_MMAP_THRESHOLD, 128 * 1024);
-  ::mallopt(M_ARENA_MAX, 2);
 }
 
 // Lets a signal stop the service as soon as there is one.
@@ -104,7 +96,7 @@ void tell_supervisor(const char* state) {
 }
 
 Status run(const ServiceOptions& options, bool discard_open_rounds, Log& log) {
-  keep_memory_steady();
+  cli::keep_heap_steady();
   raise_descriptor_limit();
   StopSwitch stop;
   const cli::StopSignals signals([&stop] { stop.ask(); });  // before any thread is made

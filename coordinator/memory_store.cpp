@@ -18,6 +18,8 @@ Status carry_out(const StoreFaults& faults, StoreOperation operation, Body body)
   return {};
 }
 
+constexpr std::size_t kSealedChunk = protocol::kChunkBytes + protocol::kTagBytes;
+
 std::span<const std::byte> chunk_of(std::span<const std::byte> whole, std::size_t stride, std::uint32_t chunk) {
   const std::size_t begin = std::min(chunk * stride, whole.size());
   return whole.subspan(begin, std::min(stride, whole.size() - begin));
@@ -102,7 +104,11 @@ Result<std::uint32_t> MemoryBodies::open(AssignmentId id, const protocol::Object
                    "assignment " + std::to_string(id.value) + " has another complete body already");
     auto body = std::make_shared<Body>();
     body->object = object;
-    body->sealed.resize(object.sealed_bytes());
+    if (!room_.empty()) {
+      body->sealed = std::move(room_.back());
+      room_.pop_back();
+    }
+    body->sealed.reserve(object.sealed_bytes());
     bodies_.insert_or_assign(id, std::move(body));
     return {};
   }));
@@ -118,7 +124,7 @@ Status MemoryBodies::write(AssignmentId id, std::uint32_t chunk, std::span<const
     if (chunk != body.chunks || body.complete() || sealed.size() != body.object.sealed_bytes(chunk))
       return Error(ErrorCode::kInvalid, "chunk " + std::to_string(chunk) + " of assignment " +
                                             std::to_string(id.value) + " is out of order or has a wrong size");
-    std::copy(sealed.begin(), sealed.end(), body.sealed.begin() + static_cast<std::ptrdiff_t>(chunk * kSealedChunk));
+    body.sealed.insert(body.sealed.end(), sealed.begin(), sealed.end());
     ++body.chunks;
     return {};
   });
@@ -175,7 +181,13 @@ Result<protocol::ObjectInfo> MemoryBodies::info(AssignmentId id) const {
 Status MemoryBodies::release(std::span<const AssignmentId> ids) {
   return carry_out(faults_, StoreOperation::kBodyRelease, [&]() -> Status {
     const std::lock_guard lock(mutex_);
-    for (AssignmentId id : ids) bodies_.erase(id);
+    room_.clear();
+    for (AssignmentId id : ids) {
+      const auto released = bodies_.extract(id);
+      if (released.empty() || released.mapped().use_count() > 1) continue;
+      room_.push_back(std::move(released.mapped()->sealed));
+      room_.back().clear();
+    }
     return {};
   });
 }
@@ -190,7 +202,7 @@ std::vector<AssignmentId> MemoryBodies::held() const {
 std::uint64_t MemoryBodies::bytes_held() const {
   const std::lock_guard lock(mutex_);
   std::uint64_t bytes = 0;
-  for (const auto& [id, body] : bodies_) bytes += body->unsealed ? body->object.bytes : body->sealed.size();
+  for (const auto& [id, body] : bodies_) bytes += body->unsealed ? body->object.bytes : body->object.sealed_bytes();
   return bytes;
 }
 
@@ -209,7 +221,10 @@ Result<std::span<const std::byte>> MemoryBodies::read(AssignmentId id, std::uint
 void MemoryBodies::crash() {
   const std::lock_guard lock(mutex_);
   std::erase_if(bodies_, [](const auto& item) { return item.second->synced == 0; });
-  for (auto& [id, body] : bodies_) body->chunks = body->synced;
+  for (auto& [id, body] : bodies_) {
+    body->chunks = body->synced;
+    body->sealed.resize(std::min<std::size_t>(body->sealed.size(), body->chunks * kSealedChunk));
+  }
 }
 
 // ---- models ----
@@ -226,12 +241,10 @@ class MemoryReader final : public ModelReader {
     if (array < 0 || static_cast<std::size_t>(array) >= model_->state.size()) return beyond();
     return copy(model_->state[static_cast<std::size_t>(array)], first, out);
   }
-  // Sealed anew each time: same key, same chunk, same bytes.
   Status read_sealed(std::uint32_t chunk, std::vector<std::byte>& out) const override {
-    const protocol::ObjectInfo& object = model_->ref.object;
-    if (chunk >= object.chunks()) return beyond();
-    out.resize(object.sealed_bytes(chunk));
-    protocol::ChunkCipher(object).seal(chunk, chunk_of(model_->file, protocol::kChunkBytes, chunk), out);
+    if (chunk >= model_->ref.object.chunks()) return beyond();
+    const auto bytes = chunk_of(model_->sealed(), kSealedChunk, chunk);
+    out.assign(bytes.begin(), bytes.end());
     return {};
   }
 
@@ -249,6 +262,17 @@ class MemoryReader final : public ModelReader {
 };
 
 }  // namespace
+
+const std::vector<std::byte>& MemoryModel::sealed() const {
+  std::call_once(made_, [this] {
+    sealed_.resize(ref.object.sealed_bytes());
+    protocol::ChunkCipher cipher(ref.object);
+    for (std::uint32_t chunk = 0; chunk < ref.object.chunks(); ++chunk)
+      cipher.seal(chunk, chunk_of(file, protocol::kChunkBytes, chunk),
+                  std::span(sealed_).subspan(chunk * kSealedChunk, ref.object.sealed_bytes(chunk)));
+  });
+  return sealed_;
+}
 
 class MemoryModels::Writer final : public ModelWriter {
  public:

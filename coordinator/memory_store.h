@@ -81,10 +81,9 @@ class MemoryBodies final : public BodyStore, public UpdateSource {
   void crash();
 
  private:
-  static constexpr std::size_t kSealedChunk = protocol::kChunkBytes + protocol::kTagBytes;
   struct Body {
     protocol::ObjectInfo object;
-    std::vector<std::byte> sealed;  // room for all chunks
+    std::vector<std::byte> sealed;  // the chunks that are held
     std::vector<float> deltas;      // instead of it, after put()
     bool unsealed = false;
     std::uint32_t chunks = 0;  // leading ones that are held
@@ -98,13 +97,23 @@ class MemoryBodies final : public BodyStore, public UpdateSource {
   const StoreFaults& faults_;
   mutable std::mutex mutex_;
   std::map<AssignmentId, std::shared_ptr<Body>> bodies_;
+  std::vector<std::vector<std::byte>> room_;  // of the bodies released last, for those that come next
 };
 
 // A version's safetensors file and optimizer state; immutable and shared once finished.
-struct MemoryModel {
+class MemoryModel {
+ public:
   ModelRef ref;
   std::vector<std::byte> file;
   std::vector<std::vector<float>> state;
+
+  // As devices download it. Made at the first call, since most versions in simulations are never downloaded.
+  // Thread-safe.
+  const std::vector<std::byte>& sealed() const;
+
+ private:
+  mutable std::once_flag made_;
+  mutable std::vector<std::byte> sealed_;
 };
 
 class MemoryModels final : public ModelStore {

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 #include "base/ids.h"
 #include "coordinator/extent_header.h"
@@ -18,12 +19,18 @@ namespace shoal::coordinator {
 
 inline constexpr std::size_t kSealedChunk = protocol::kChunkBytes + protocol::kTagBytes;
 
+// A released body's space.
+struct Extent {
+  std::uint64_t offset = 0, bytes = 0;
+};
+
 struct Segment {
   std::uint64_t number = 0;
   std::unique_ptr<File> file;
   std::uint64_t capacity = 0, used = 0;
   std::uint32_t bodies = 0;   // not released
   std::uint32_t writing = 0;  // calls of write() that are at the file
+  std::vector<Extent> dead;   // released since the last release but one, and not punched
   GroupSync group;
 };
 

@@ -41,7 +41,7 @@ class Segments final : public BodyStore {
   struct Reclaimed {
     std::vector<std::string> keys;
     std::vector<std::shared_ptr<Segment>> emptied;
-    std::vector<std::shared_ptr<Body>> punched;
+    std::vector<std::pair<std::shared_ptr<Segment>, Extent>> punched;
   };
 
   std::string path_of(std::uint64_t number, std::string_view suffix) const;
@@ -58,9 +58,10 @@ class Segments final : public BodyStore {
   Result<std::shared_ptr<Segment>> make_segment(std::uint64_t needed);
   Status begin_period();
   void forget(Bodies::iterator body, Reclaimed& reclaimed);
+  void punch_survived(Reclaimed& reclaimed);
   void lose_unsynced(const Segment& segment);
   bool keep_spare(const std::shared_ptr<Segment>& segment);
-  void begin_again();
+  void begin_again(const std::shared_ptr<Segment>& segment);
 
   Status keep_key(Period& period);
   Status sync_segment(Segment& segment);
@@ -70,10 +71,11 @@ class Segments final : public BodyStore {
   const SegmentOptions options_;
   mutable std::mutex mutex_;
   Bodies bodies_;
-  std::uint64_t bytes_ = 0;          // sealed, of bodies_
-  std::shared_ptr<Segment> active_;  // where the next extent goes; null before the first
-  std::shared_ptr<Segment> spare_;   // empty, to be written over when the active one is full; may be null
-  std::shared_ptr<Period> period_;   // whose key the next header gets; null after a release
+  std::uint64_t bytes_ = 0;                      // sealed, of bodies_
+  std::shared_ptr<Segment> active_;              // where the next extent goes; null before the first
+  std::vector<std::shared_ptr<Segment>> holed_;  // have dead extents of earlier releases
+  std::shared_ptr<Segment> spare_;               // empty, to be written over when the active one is full; may be null
+  std::shared_ptr<Period> period_;               // whose key the next header gets; null after a release
   std::uint64_t next_segment_ = 1, next_period_ = 1;
   std::mutex keys_mutex_;  // held while a period's key is made durable
 };
@@ -253,8 +255,7 @@ Status Segments::begin_segment(std::uint64_t needed) {
   std::shared_ptr<Segment> next;
   if (spare_ && needed <= spare_->capacity) {
     next = std::move(spare_);
-    next->used = 0;
-    period_.reset();  // see begin_again()
+    begin_again(next);
   } else {
     SHOAL_TRY_ASSIGN(next, make_segment(needed));
   }
@@ -412,23 +413,25 @@ Status Segments::release(std::span<const AssignmentId> ids) {
   {
     const std::lock_guard lock(mutex_);
     const std::size_t before = bodies_.size();
+    punch_survived(reclaimed);
     for (AssignmentId id : ids)
       if (const auto found = bodies_.find(id); found != bodies_.end()) forget(found, reclaimed);
     // Bodies that come from here on belong to the next period, so that this one's key can go.
     if (bodies_.size() < before) period_.reset();
   }
   SHOAL_TRY(reclaim(reclaimed));
-  begin_again();
+  const std::lock_guard lock(mutex_);
+  if (active_ && active_->bodies == 0 && active_->writing == 0) begin_again(active_);
   return {};
 }
 
 // An empty segment is written over: that is much cheaper to sync than space that was never written, since the file
 // system has nothing to note. Nothing there opens any more: the keys are unlinked, and durably so before the next body
 // is, which belongs to a new period.
-void Segments::begin_again() {
-  const std::lock_guard lock(mutex_);
-  if (!active_ || active_->bodies > 0 || active_->writing > 0) return;
-  active_->used = 0;
+void Segments::begin_again(const std::shared_ptr<Segment>& segment) {
+  segment->used = 0;
+  segment->dead.clear();
+  std::erase(holed_, segment);
   period_.reset();
 }
 
@@ -440,13 +443,24 @@ void Segments::forget(Bodies::iterator body, Reclaimed& reclaimed) {
     reclaimed.keys.push_back(path_of(b.period->number, kKeySuffix));
     if (period_ == b.period) period_.reset();
   }
+  if (b.segment->dead.empty()) holed_.push_back(b.segment);
+  b.segment->dead.push_back({b.offset, extent_bytes(b.object)});
   if (b.segment->bodies == 0) {
     if (b.segment != active_) reclaimed.emptied.push_back(b.segment);
-    std::erase_if(reclaimed.punched, [&](const auto& other) { return other->segment == b.segment; });
-  } else {
-    reclaimed.punched.push_back(body->second);
+    std::erase_if(reclaimed.punched, [&](const auto& other) { return other.first == b.segment; });
   }
   bodies_.erase(body);
+}
+
+// What was released before, in segments that did not empty since.
+void Segments::punch_survived(Reclaimed& reclaimed) {
+  std::erase_if(holed_, [&](const std::shared_ptr<Segment>& segment) {
+    if (segment == active_ && segment->bodies > 0) return false;
+    if (segment->bodies > 0)
+      for (const Extent& extent : segment->dead) reclaimed.punched.emplace_back(segment, extent);
+    segment->dead.clear();
+    return true;
+  });
 }
 
 // Keys first: their going is what makes the bodies unreadable.
@@ -458,7 +472,7 @@ Status Segments::reclaim(const Reclaimed& reclaimed) {
     if (status.ok() && keep_spare(segment)) continue;
     if (Status removed = files_.remove(path_of(segment->number, kSegmentSuffix)); !removed.ok()) status = removed;
   }
-  for (const auto& body : reclaimed.punched) body->segment->file->punch(body->offset, extent_bytes(body->object));
+  for (const auto& [segment, extent] : reclaimed.punched) segment->file->punch(extent.offset, extent.bytes);
   return status;
 }
 

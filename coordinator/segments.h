@@ -10,7 +10,8 @@
 // disk still has them.
 //
 // Space is written over: an empty segment begins again at its start, and one is kept for when the next is wanted.
-// Syncing space that was written before costs the file system nothing but the bytes.
+// Syncing space that was written before costs the file system nothing but the bytes. So released space goes back to the
+// file system only where a body outlives the next release: most segments are empty by then.
 //
 // One fdatasync makes header and body durable, and serves every body of the segment that was waiting for one.
 #pragma once

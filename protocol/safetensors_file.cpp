@@ -1,6 +1,7 @@
 #include "protocol/safetensors_file.h"
 
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -142,6 +143,12 @@ Status SafetensorsFile::read(const SafetensorsHeader::Tensor& tensor, std::span<
   return {};
 }
 
+Result<std::shared_ptr<const void>> SafetensorsFile::map() const {
+  void* const memory = ::mmap(nullptr, file_size_, PROT_READ, MAP_PRIVATE, descriptor_, 0);
+  if (memory == MAP_FAILED) return errno_error(ErrorCode::kFailed, "cannot map " + path_, errno);
+  return std::shared_ptr<const void>(memory, [size = file_size_](void* mapped) { ::munmap(mapped, size); });
+}
+
 Result<std::vector<float>> SafetensorsFile::read_floats(const SafetensorsHeader::Tensor& tensor) const {
   if (tensor.dtype == Dtype::kF32) {
     std::vector<float> out(tensor.count());
@@ -180,9 +187,18 @@ Result<ModelFile> read_model(const std::string& path) {
   model.metadata = file.header().metadata;
   model.metadata.erase(std::string(kGroupsKey));
   // The tensors lie one after the other in the layout's order, so that data is the flat array.
-  model.values.resize(model.layout.total());
-  const SafetensorsHeader::Tensor all{path, Dtype::kF32, {}, 0, model.layout.total() * sizeof(float)};
-  SHOAL_TRY(file.read(all, std::as_writable_bytes(std::span(model.values))));
+  const std::uint64_t total = model.layout.total();
+  if (file.header().data_offset % alignof(float) == 0) {
+    SHOAL_TRY_ASSIGN(model.memory, file.map());
+    const auto* data = static_cast<const std::byte*>(model.memory.get()) + file.header().data_offset;
+    model.values = {reinterpret_cast<const float*>(data), total};
+  } else {  // written by others
+    const auto values = std::make_shared<std::vector<float>>(total);
+    const SafetensorsHeader::Tensor all{path, Dtype::kF32, {}, 0, total * sizeof(float)};
+    SHOAL_TRY(file.read(all, std::as_writable_bytes(std::span(*values))));
+    model.values = *values;
+    model.memory = values;
+  }
   return model;
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -13,9 +14,12 @@
 
 namespace shoal::protocol {
 
+// The values are the file itself, mapped: they take memory only while somebody reads them, and the system takes it back
+// when it is short. Nobody may shorten the file meanwhile.
 struct ModelFile {
   TensorLayout layout;
-  std::vector<float> values;                    // layout.total() long
+  std::span<const float> values;  // layout.total() long, as long as `memory` lives
+  std::shared_ptr<const void> memory;
   std::map<std::string, std::string> metadata;  // without kGroupsKey, which is in the layout
 };
 
@@ -39,6 +43,8 @@ class SafetensorsFile {
 
   // `tensor` is one of header(). Raw bytes, little endian; `out` is as long as the tensor.
   Status read(const SafetensorsHeader::Tensor& tensor, std::span<std::byte> out) const;
+  // The whole file; it stays when this object goes.
+  Result<std::shared_ptr<const void>> map() const;
   // Any numeric type, converted to the nearest float32.
   Result<std::vector<float>> read_floats(const SafetensorsHeader::Tensor& tensor) const;
   // Integer and bool types only; kInvalid for floats and for values above 2^63 - 1.

@@ -1,9 +1,11 @@
 // A trainer without learning: deltas that depend on everything a real one depends on, at the cost of filling memory.
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <utility>
 
 #include "base/rng.h"
+#include "base/vector_clones.h"
 #include "client/training/batch_order.h"
 #include "client/training/trainer.h"
 #include "client/training/trainer_checks.h"
@@ -23,6 +25,31 @@ std::uint64_t fingerprint(std::span<const float> model) {
   return h;
 }
 
+// Knuth's linear congruential generator, x <- a x + c. Each lane makes kLanes steps at once, so that no value waits for
+// the one before it: x <- a^kLanes x + c (1 + a + ... + a^(kLanes-1)).
+SHOAL_VECTOR_CLONES
+void draw(std::uint64_t state, std::span<float> values) {
+  constexpr std::uint64_t kFactor = 6364136223846793005u, kIncrement = 1442695040888963407u;
+  constexpr std::size_t kLanes = 8;
+  std::array<std::uint64_t, kLanes> lanes;
+  std::uint64_t factor = 1, increment = 0;
+  for (std::uint64_t& lane : lanes) {
+    lane = state = state * kFactor + kIncrement;
+    increment = increment * kFactor + kIncrement;
+    factor *= kFactor;
+  }
+  const auto value_of = [](std::uint64_t lane) {
+    return kBound * (static_cast<float>(static_cast<std::int32_t>(lane >> 40)) * 0x1.0p-23f - 1.0f);
+  };
+  float* out = values.data();
+  float* const end = out + values.size() / kLanes * kLanes;
+  for (; out != end; out += kLanes) {
+    for (std::size_t j = 0; j < kLanes; ++j) out[j] = value_of(lanes[j]);
+    for (std::size_t j = 0; j < kLanes; ++j) lanes[j] = lanes[j] * factor + increment;
+  }
+  for (std::size_t j = 0; j < values.size() % kLanes; ++j) out[j] = value_of(lanes[j]);
+}
+
 class SyntheticTrainer final : public Trainer {
  public:
   explicit SyntheticTrainer(TensorLayout layout) : layout_(std::move(layout)) {}
@@ -39,11 +66,7 @@ class SyntheticTrainer final : public Trainer {
       if (between_steps && !between_steps())
         return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(made + 1) + " steps");
 
-    std::uint64_t state = derive_seed(seed, "synthetic", fingerprint(base), wanted);
-    for (float& value : delta) {
-      state = state * 6364136223846793005u + 1442695040888963407u;  // Knuth's linear congruential generator
-      value = kBound * (static_cast<float>(static_cast<std::int32_t>(state >> 40)) * 0x1.0p-23f - 1.0f);
-    }
+    draw(derive_seed(seed, "synthetic", fingerprint(base), wanted), delta);
     return TrainingOutcome{.steps = wanted, .loss = 1.0 / static_cast<double>(wanted)};
   }
 

@@ -59,18 +59,23 @@ class Session {
   BulkLink& link() { return link_; }
   void made_progress() { progress_ = std::chrono::steady_clock::now(); }
 
-  // The next message of the server, in its grammar and not `failed`. `writable`: return nullopt as soon as one can be
-  // sent.
+  // A message of the server that is there already, in its grammar and not `failed`.
+  Result<std::optional<BulkMessage>> poll_once() {
+    if (auto received = link_.receive()) return accept(std::move(*received));
+    return std::optional<BulkMessage>();
+  }
+
+  // The next one, waited for. `until_writable`: nullopt as soon as something can be sent.
   Result<std::optional<BulkMessage>> next(bool until_writable) {
+    std::array items{readable(link_.socket()), watch_->readable_item()};
     for (;;) {
+      const bool writable = until_writable && link_.socket().writable();
       if (auto received = link_.receive()) return accept(std::move(*received));
-      SHOAL_TRY(check_connection());
+      if (down_) return *std::move(down_);  // after what the server said last
+      if (writable) return std::optional<BulkMessage>();
+      wait(items, kAskInterval);
+      if (has_news(items[1]) || !watch_->connected()) look_at_connection();
       SHOAL_TRY(check_patience());
-      std::array items{readable(link_.socket()), watch_->readable_item()};
-      if (until_writable) items[0].events |= ZMQ_POLLOUT;
-      poll(items, kAskInterval);
-      if ((items[0].revents & ZMQ_POLLIN) == 0 && (items[0].revents & ZMQ_POLLOUT) != 0)
-        return std::optional<BulkMessage>();
     }
   }
 
@@ -78,8 +83,8 @@ class Session {
   Error give_up(Error error) {
     for (int waited = 0; waited < kLingerMs; waited += kGiveUpStepMs) {
       if (link_.send_failed({}, BulkFailure::kAbandoned, "the client gave up") != SendResult::kFull) break;
-      std::array items{zmq_pollitem_t{link_.socket().handle(), 0, ZMQ_POLLOUT, 0}};
-      poll(items, std::chrono::milliseconds(kGiveUpStepMs));
+      std::array items{readable(link_.socket())};
+      wait(items, std::chrono::milliseconds(kGiveUpStepMs));
     }
     return error;
   }
@@ -93,14 +98,13 @@ class Session {
     return std::optional(std::move(message));
   }
 
-  Status check_connection() {
+  void look_at_connection() {
     while (auto event = watch_->next()) {
       const auto* down = std::get_if<Disconnected>(&*event);
       if (down == nullptr) continue;
       link_.socket().set(ZMQ_LINGER, 0);  // nothing can leave any more
-      return Error(down->denied ? ErrorCode::kDenied : ErrorCode::kUnavailable, down->reason);
+      down_ = Error(down->denied ? ErrorCode::kDenied : ErrorCode::kUnavailable, down->reason);
     }
-    return {};
   }
 
   Status check_patience() {
@@ -112,6 +116,7 @@ class Session {
 
   BulkLink link_;
   std::optional<ConnectionWatch> watch_;
+  std::optional<Error> down_;  // why the connection ended
   const Duration stall_;
   const std::function<bool()>& keep_going_;
   SteadyTime progress_;
@@ -120,9 +125,19 @@ class Session {
 Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window,
                       ChunkSink& sink) {
   const std::uint32_t chunks = object.chunks();
-  session.link().send({}, {BulkKind::kAck, first, window, 0});
+  std::uint32_t told = first;
+  const auto acknowledge = [&](std::uint32_t next) {
+    session.link().send({}, {BulkKind::kAck, next, window, 0});
+    told = next;
+  };
+  acknowledge(first);
   for (std::uint32_t next = first; next < chunks;) {
-    SHOAL_TRY_ASSIGN(const std::optional<BulkMessage> message, session.next(false));
+    SHOAL_TRY_ASSIGN(std::optional<BulkMessage> message, session.poll_once());
+    if (!message) {
+      // The server may have sent all that it was allowed to.
+      if (next > told) acknowledge(next);
+      SHOAL_TRY_ASSIGN(message, session.next(false));
+    }
     if (message->frame.kind != BulkKind::kChunk || message->frame.index != next)
       return session.give_up(grammar_error("a message out of order"));
     if (message->frame.size != object.sealed_bytes(next))
@@ -131,7 +146,7 @@ Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t 
       return session.give_up(std::move(written).error().because_of_this("cannot store chunk " + std::to_string(next)));
     session.made_progress();
     ++next;
-    if (next < chunks) session.link().send({}, {BulkKind::kAck, next, window, 0});
+    if (next < chunks && next - told >= (window + 1) / 2) acknowledge(next);
   }
   sink.complete();
   session.link().send({}, {BulkKind::kDone, chunks, 0, 0});

@@ -112,21 +112,26 @@ class Server final : public BulkServer {
     std::array items{readable(link_.socket()), readable(waker_)};
     auto swept = std::chrono::steady_clock::now();
     while (!stopping_) {
-      poll(items, transfers.empty() && tickets_.empty() ? kIdleWait : kSweepInterval);
       // Bounded, so that a busy socket does not keep sweeps from happening.
-      for (int i = 0; i < kMessagesPerTurn && !stopping_; ++i) {
+      bool more = true;
+      for (int i = 0; i < kMessagesPerTurn && more && !stopping_; ++i) {
         auto received = link_.receive();
-        if (!received) break;
+        more = received.has_value();
+        if (!more) break;
         std::visit([&](auto&& message) { transfers.take(std::move(message)); }, std::move(*received));
         transfers.serve_waiting();
       }
       const auto now = std::chrono::steady_clock::now();
-      if (items[1].revents == 0 && now - swept < kSweepInterval) continue;
-      waker_.drain();
-      swept = now;
-      tickets_.sweep(clock_.now(), options_.stall);
-      transfers.sweep(options_.stall);
-      transfers.serve_waiting();
+      if (has_news(items[1]) || now - swept >= kSweepInterval) {
+        if (has_news(items[1])) waker_.drain();
+        items[1].revents = 0;
+        swept = now;
+        tickets_.sweep(clock_.now(), options_.stall);
+        transfers.sweep(options_.stall);
+        transfers.serve_waiting();  // may send, so that the socket is looked at once more
+      } else if (!more) {
+        wait(items, transfers.empty() && tickets_.empty() ? kIdleWait : kSweepInterval);
+      }
     }
   }
 

@@ -32,7 +32,7 @@ class ConnectionWatch {
   bool ended() const { return ended_; }
   // How long a poll may wait before next() must be called again.
   Duration patience() const;
-  zmq_pollitem_t readable_item() const { return readable(events_); }
+  pollfd readable_item() const { return readable(events_); }
 
  private:
   // A monitored socket whose events nobody takes would block its I/O thread.

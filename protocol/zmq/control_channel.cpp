@@ -36,9 +36,10 @@ class Channel final : public ControlChannel {
 
   std::optional<ChannelEvent> poll(Duration timeout) override {
     if (auto event = next()) return event;
-    std::array items{readable(dealer_), watch_->readable_item(), readable(waker_)};
-    zmq::poll(items, std::min(timeout, watch_->patience()));
-    waker_.drain();
+    // Nothing is received before the handshake has ended, so until then the socket's news stay.
+    std::array items{readable(waker_), watch_->readable_item(), readable(dealer_)};
+    wait(std::span(items).first(watch_->connected() ? 3 : 2), std::min(timeout, watch_->patience()));
+    if (has_news(items[0])) waker_.drain();
     return next();
   }
 

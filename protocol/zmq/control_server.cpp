@@ -56,8 +56,8 @@ class Server final : public ControlServer {
     std::vector<Incoming> messages = take();
     if (!messages.empty()) return messages;
     std::array items{readable(router_), readable(waker_)};
-    zmq::poll(items, timeout);
-    waker_.drain();
+    wait(items, timeout);
+    if (has_news(items[1])) waker_.drain();
     return take();
   }
 

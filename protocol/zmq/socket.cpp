@@ -5,8 +5,9 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <climits>
 #include <cstring>
+#include <ctime>
+#include <ratio>
 #include <utility>
 
 #include "base/check.h"
@@ -62,8 +63,10 @@ std::string_view Message::property(const char* name) const {
   return value == nullptr ? std::string_view() : std::string_view(value);
 }
 
-Socket::Socket(Context& context, int type) : handle_(zmq_socket(context.handle(), type)) {
+Socket::Socket(Context& context, int type) : handle_(zmq_socket(context.handle(), type)), fd_(-1) {
   SHOAL_CHECK(handle_ != nullptr, zmq_strerror(zmq_errno()));
+  std::size_t size = sizeof fd_;
+  SHOAL_CHECK(zmq_getsockopt(handle_, ZMQ_FD, &fd_, &size) == 0, zmq_strerror(zmq_errno()));
   set(ZMQ_LINGER, 0);
 }
 
@@ -71,7 +74,8 @@ Socket::~Socket() {
   if (handle_ != nullptr) zmq_close(handle_);
 }
 
-Socket::Socket(Socket&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+Socket::Socket(Socket&& other) noexcept
+    : handle_(std::exchange(other.handle_, nullptr)), fd_(std::exchange(other.fd_, -1)) {}
 
 void Socket::set(int option, int value) {
   SHOAL_CHECK(zmq_setsockopt(handle_, option, &value, sizeof value) == 0, zmq_strerror(zmq_errno()));
@@ -139,6 +143,13 @@ SendResult Socket::send(Message frame, bool more) {
   return SendResult::kFull;
 }
 
+bool Socket::writable() const {
+  int events = 0;
+  std::size_t size = sizeof events;
+  SHOAL_CHECK(zmq_getsockopt(handle_, ZMQ_EVENTS, &events, &size) == 0, zmq_strerror(zmq_errno()));
+  return (events & ZMQ_POLLOUT) != 0;
+}
+
 Waker::Waker() : fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) { SHOAL_CHECK(fd_ >= 0, std::strerror(errno)); }
 
 Waker::~Waker() { close(fd_); }
@@ -153,17 +164,15 @@ void Waker::drain() {
   [[maybe_unused]] const auto bytes = read(fd_, &count, sizeof count);
 }
 
-zmq_pollitem_t readable(const Socket& socket) { return {socket.handle(), 0, ZMQ_POLLIN, 0}; }
-
-zmq_pollitem_t readable(const Waker& waker) { return {nullptr, waker.fd(), ZMQ_POLLIN, 0}; }
-
-void poll(std::span<zmq_pollitem_t> items, Duration timeout) {
-  // Rounded up: a wait that is a little too short would make its caller spin.
-  const auto ms = std::chrono::ceil<std::chrono::milliseconds>(std::max(timeout, Duration::zero())).count();
-  for (zmq_pollitem_t& item : items) item.revents = 0;
-  const int rc =
-      zmq_poll(items.data(), static_cast<int>(items.size()), static_cast<long>(std::min<std::int64_t>(ms, INT_MAX)));
-  SHOAL_CHECK(rc >= 0 || zmq_errno() == EINTR, zmq_strerror(zmq_errno()));
+void wait(std::span<pollfd> items, Duration timeout) {
+  const auto ns = std::max<std::int64_t>(timeout.count(), 0);
+  static_assert(std::ratio_equal_v<Duration::period, std::nano>);
+  const timespec limit{static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
+  for (pollfd& item : items) item.revents = 0;
+  const int ready = ::ppoll(items.data(), items.size(), &limit, nullptr);
+  SHOAL_CHECK(ready >= 0 || errno == EINTR, std::strerror(errno));
+  if (ready < 0)
+    for (pollfd& item : items) item.revents = 0;
 }
 
 }  // namespace shoal::protocol::zmq

@@ -1,6 +1,7 @@
 // libzmq's C interface as owned values: context, socket, message, and a waker that ends a poll from another thread.
 #pragma once
 
+#include <poll.h>
 #include <zmq.h>
 
 #include <array>
@@ -83,11 +84,15 @@ class Socket {
   void skip_rest(const Message& frame);
   // Never waits. kFull and kGone leave nothing behind in the socket.
   SendResult send(Message frame, bool more);
+  // Whether a message would be taken now.
+  bool writable() const;
 
   void* handle() const { return handle_; }
+  int fd() const { return fd_; }
 
  private:
   void* handle_;
+  int fd_;
 };
 
 // Ends another thread's poll on fd().
@@ -106,10 +111,18 @@ class Waker {
   int fd_;
 };
 
-zmq_pollitem_t readable(const Socket& socket);
-zmq_pollitem_t readable(const Waker& waker);
-// Waits until one of the items is ready or the time is over; negative times count as zero.
-void poll(std::span<zmq_pollitem_t> items, Duration timeout);
+// Of sockets and wakers, for wait().
+template <class Source>
+pollfd readable(const Source& source) {
+  return {source.fd(), POLLIN, 0};
+}
+// Waits until one of the items has news or the time is over; negative times count as zero.
+//
+// A socket's descriptor tells that something has changed since the socket was last looked at, by receive() or send(),
+// and not that a message is there: before a wait, receive() must have returned nullopt after the last send(). libzmq's
+// own zmq_poll() takes care of that, at the price of three system calls a socket, twice each time that it waits.
+void wait(std::span<pollfd> items, Duration timeout);
+inline bool has_news(const pollfd& item) { return item.revents != 0; }
 
 // Bytes on the wire of one frame of `body` bytes: ZMTP's flags and length come before it.
 constexpr std::uint64_t framed_bytes(std::uint64_t body) { return body + (body > 255 ? 9 : 2); }

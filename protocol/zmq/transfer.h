@@ -18,12 +18,14 @@ struct Transfer {
   std::uint32_t chunks = 0;
   std::uint32_t next = 0;     // the receiver holds everything before
   std::uint32_t granted = 0;  // end of what the budget allows
+  std::uint32_t told = 0;     // upload: end of what the client was allowed
   std::uint32_t sent = 0;     // download: end of what was sent
   std::uint32_t wanted = 0;   // download: end of what the client has room for
   bool opened = false;        // its first message was taken
   bool waiting = false;       // in line for room
   bool gone = false;          // the connection ended
   Time progress{};            // when the last chunk was finished
+  Time told_at{};             // upload: when the client was told of its progress
 
   bool upload() const { return offer->sink != nullptr; }
 };

@@ -7,6 +7,9 @@
 namespace shoal::protocol::zmq {
 namespace {
 
+// A client hears of its progress when half of what it may send is used up, and at least so often while chunks arrive:
+// it gives up a transfer without progress.
+constexpr Duration kTellAgain = std::chrono::seconds(1);
 // How long chunks that arrived before their connection ended may wait in the socket.
 constexpr Duration kLastWords = std::chrono::seconds(2);
 
@@ -53,7 +56,7 @@ Transfer* TransferTable::open(const BulkMessage& message) {
   Transfer transfer;
   transfer.route = message.route;
   transfer.chunks = offer->object.chunks();
-  transfer.next = transfer.granted = offer->first_chunk;
+  transfer.next = transfer.granted = transfer.told = offer->first_chunk;
   transfer.offer = std::move(offer);
   transfer.progress = clock_.now();
   budget_.join();
@@ -117,6 +120,11 @@ void TransferTable::step(Transfer& transfer) {
 }
 
 void TransferTable::acknowledge(Transfer& transfer) {
+  const std::uint32_t left = transfer.told - std::min(transfer.told, transfer.next);
+  const Time now = clock_.now();
+  if (left > (transfer.granted - transfer.next) / 2 && now - transfer.told_at < kTellAgain) return;
+  transfer.told = transfer.granted;
+  transfer.told_at = now;
   const BulkFrame ack{BulkKind::kAck, transfer.next, transfer.granted - transfer.next, 0};
   switch (link_.send(transfer.route, ack)) {
     case SendResult::kSent: return;

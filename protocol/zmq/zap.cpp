@@ -31,7 +31,7 @@ ZapHandler::~ZapHandler() {
 void ZapHandler::serve() {
   std::array items{readable(socket_), readable(stop_)};
   while (!stopping_) {
-    poll(items, std::chrono::seconds(60));
+    wait(items, std::chrono::seconds(60));
     while (auto frame = socket_.receive()) {
       std::vector<Message> request;
       bool more = frame->more();

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <mutex>
 #include <set>
@@ -294,6 +295,7 @@ class DaemonTest : public ::testing::Test {
   }
 
   std::string state() const { return folder_.file("state"); }
+  bool keeps_an_update() { return UpdateBox::open(state() + "/updates", log_).value().unsent().has_value(); }
 
   // One life of the client. `stop_` ends it, from whatever thread.
   Refusal live(Enrolment enrolment) {
@@ -353,7 +355,7 @@ TEST_F(DaemonTest, EnrolsTrainsUploadsEvaluatesAndSaysGoodbye) {
   EXPECT_EQ(coordinator_.evaluations.at(AssignmentId{3}).samples, 20u);
   EXPECT_EQ(coordinator_.fetches, 1) << "the model is in the cache after that";
   EXPECT_FALSE(fs::exists(state() + "/invitation"));
-  EXPECT_TRUE(fs::is_empty(state() + "/updates"));
+  EXPECT_FALSE(keeps_an_update());
   EXPECT_TRUE(log_.errors.empty());
 }
 
@@ -362,23 +364,28 @@ TEST_F(DaemonTest, OffersItsUpdateAgainInItsNextLife) {
   coordinator_.give_receipts = false;
   coordinator_.on_all_done = [&] { stop_(); };
   EXPECT_EQ(join(), Refusal::kNone);
-  EXPECT_FALSE(fs::is_empty(state() + "/updates"));
+  EXPECT_TRUE(keeps_an_update());
   coordinator_.give_receipts = true;
   EXPECT_EQ(start(), Refusal::kNone);
   coordinator_.stop();
   EXPECT_EQ(coordinator_.last_unsent, 1u);
   EXPECT_EQ(coordinator_.receipts, 2);
-  EXPECT_TRUE(fs::is_empty(state() + "/updates"));
+  EXPECT_FALSE(keeps_an_update());
   expect_upload(AssignmentId{1});
 }
 
 TEST_F(DaemonTest, ResumesAnUploadInItsNextLife) {
   coordinator_.tasks = kTrainThenEvaluate;
+  std::promise<void> ended;
+  std::atomic<bool> stopped{false};
   coordinator_.on_chunk = [&](std::uint32_t chunk) {
-    if (chunk == 7) stop_();
+    if (chunk != 7 || stopped.exchange(true)) return;
+    stop_();
+    ended.get_future().wait();  // nothing more is taken from it
   };
   coordinator_.on_all_done = [&] { stop_(); };
   EXPECT_EQ(join(), Refusal::kNone);
+  ended.set_value();
   ASSERT_EQ(coordinator_.receipts, 0) << "stopped half-way";
   EXPECT_EQ(start(), Refusal::kNone);
   coordinator_.stop();

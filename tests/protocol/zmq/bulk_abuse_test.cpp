@@ -171,9 +171,11 @@ class RudeClient {
   void say(const BulkFrame& frame) { link_.send({}, frame, Message(std::string_view(std::string(frame.size, 'x')))); }
   void say_bytes(std::string_view bytes) { link_.socket().send(Message(bytes), false); }
   std::optional<BulkFrame> hear() {
-    std::array items{readable(link_.socket())};
-    poll(items, kPatience);
     auto received = link_.receive();
+    std::array items{readable(link_.socket())};
+    for (const auto limit = std::chrono::steady_clock::now() + kPatience;
+         !received && std::chrono::steady_clock::now() < limit; received = link_.receive())
+      wait(items, kPatience);
     if (!received || !std::holds_alternative<BulkMessage>(*received)) return std::nullopt;
     return std::get<BulkMessage>(*received).frame;
   }
