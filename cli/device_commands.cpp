@@ -110,6 +110,9 @@ void print_device(const Context& context, const Json& d) {
   std::string refusal = refusal_text(d);
   if (d.contains("last_refusal") && d["last_refusal"].is_object() && !d["last_refusal"].value("detail", "").empty())
     refusal += ": " + d["last_refusal"].value("detail", "");
+  const std::string moved = human_bytes(d.value("bytes_up", std::uint64_t{0})) + " up, " +
+                            human_bytes(d.value("bytes_down", std::uint64_t{0})) +
+                            " down since the coordinator started";
   print_text(render_facts({{"device", std::to_string(d.value("id", std::uint64_t{0}))},
                            {"name", d.value("name", "")},
                            {"standing", painted_standing(d, context.terminal)},
@@ -117,8 +120,7 @@ void print_device(const Context& context, const Json& d) {
                            {"enrolled", date(d.value("enrolled_at", std::int64_t{0}))},
                            {"key", d.value("key", "")},
                            {"samples", std::to_string(d.value("train_samples", std::uint64_t{0}))},
-                           {"sent", human_bytes(d.value("bytes_up", std::uint64_t{0})) + " this session"},
-                           {"received", human_bytes(d.value("bytes_down", std::uint64_t{0})) + " this session"},
+                           {"moved", moved},
                            {"works on", work == 0 ? "nothing" : "assignment " + std::to_string(work)},
                            {"last refusal", refusal}},
                           context.terminal));

@@ -82,8 +82,9 @@ Json device_json(Service& service, const DeviceRecord& record) {
   json["online"] = online;
   json["enrolled_at"] = record.enrolled_at;
   json["train_samples"] = online ? session->facts.train_samples : 0;
-  json["bytes_up"] = online ? session->bytes_up : 0;
-  json["bytes_down"] = online ? session->bytes_down : 0;
+  const protocol::Traffic traffic = service.traffic_of(record.id);
+  json["bytes_up"] = traffic.up;
+  json["bytes_down"] = traffic.down;
   const auto work = service.machine().assignment_of(record.id, Time{});
   json["assignment"] = work ? work->id.value : 0;
   json["last_refusal"] = nullptr;

@@ -1,5 +1,6 @@
 #include "coordinator/history.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
@@ -96,6 +97,15 @@ std::optional<HistoryRow> History::row(JobId job, Version version) const {
   const auto found = of_job->second.find(version);
   if (found == of_job->second.end()) return std::nullopt;
   return found->second;
+}
+
+protocol::Traffic History::traffic(JobId job) const {
+  protocol::Traffic most;
+  const auto of_job = rows_.find(job);
+  if (of_job == rows_.end()) return most;
+  for (const auto& [version, row] : of_job->second)
+    most = {std::max(most.up, row.bytes_up), std::max(most.down, row.bytes_down)};
+  return most;
 }
 
 }  // namespace shoal::coordinator

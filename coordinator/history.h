@@ -12,6 +12,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "protocol/transport.h"
 
 namespace shoal::coordinator {
 
@@ -21,7 +22,7 @@ struct HistoryRow {
   std::uint32_t received = 0, refused = 0, failed = 0;
   double train_loss = 0;                       // of the folded updates, weighted by samples
   double staleness = 0;                        // mean, in versions
-  std::uint64_t bytes_up = 0, bytes_down = 0;  // of both planes, since the job's first row
+  std::uint64_t bytes_up = 0, bytes_down = 0;  // the job's on both planes since it began; they never fall
   std::optional<double> accuracy, loss;        // on devices' test splits
   std::uint32_t evaluated = 0;                 // devices
 
@@ -39,6 +40,9 @@ class History {
   // In order of version; empty for an unknown job.
   std::vector<HistoryRow> rows(JobId job, Version after = 0) const;
   std::optional<HistoryRow> row(JobId job, Version version) const;
+  // The most bytes that a row of the job tells: where counting goes on after a restart. What was moved after that row,
+  // before the restart, is not counted.
+  protocol::Traffic traffic(JobId job) const;
 
  private:
   explicit History(std::string folder) : folder_(std::move(folder)) {}

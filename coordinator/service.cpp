@@ -11,6 +11,7 @@ using protocol::Refusal;
 
 constexpr Duration kLongestWait = std::chrono::seconds(1);
 constexpr Duration kStorageInterval = std::chrono::seconds(1);
+constexpr Duration kTrafficInterval = std::chrono::seconds(1);
 constexpr std::string_view kSubmissions = "submissions";
 constexpr Duration kDrainLimit = std::chrono::seconds(30);
 // Tries that an update has whose chunks do not open, and when to try again.
@@ -89,7 +90,6 @@ Status Service::serve() {
     take_results();
     run_posted();
     watch_time();
-    count_traffic();
     SHOAL_TRY(settle());
     ready_ = !machine().storage_full() && !flush_failed_;
   }
@@ -107,7 +107,6 @@ void Service::take_results() {
   for (IntakeResult& result : intake_.results()) {
     const Offer& offer = result.offer;
     tickets_.erase(offer.assignment);
-    if (Session* session = sessions_.find(offer.device)) session->bytes_up += offer.object.sealed_bytes();
     if (result.error) {
       full |= result.error->code() == ErrorCode::kExhausted;
       parts_.log.warn("an upload could not be stored assignment=" + std::to_string(offer.assignment.value) + ": " +
@@ -159,10 +158,29 @@ void Service::watch_time() {
     parts_.metrics.add("shoal_devices_lost_total");
   }
   if (now() >= next_storage_look_) watch_storage(false);
+  if (now() >= next_traffic_count_) count_traffic();
 }
 
+// Adds what both planes have moved since the last call to devices, jobs and metrics.
 void Service::count_traffic() {
+  next_traffic_count_ = now() + kTrafficInterval;
+  std::map<protocol::Account, protocol::Traffic> moved = parts_.bulk.take_traffic();
+  for (const auto& [account, traffic] : std::exchange(control_traffic_, {})) moved[account] += traffic;
+  std::map<JobId, protocol::Traffic> by_job;
+  for (const auto& [account, traffic] : moved) {
+    device_traffic_[account.device] += traffic;
+    if (account.job) by_job[account.job] += traffic;
+  }
+  for (const auto& [job, traffic] : by_job) {
+    protocol::Traffic total = traffic_of(job);
+    job_traffic_[job] = total += traffic;
+    const std::string label = "job=\"" + job_name(job) + "\"";
+    parts_.metrics.add("shoal_job_received_bytes_total", static_cast<double>(traffic.up), label);
+    parts_.metrics.add("shoal_job_sent_bytes_total", static_cast<double>(traffic.down), label);
+  }
+
   const protocol::BulkCounters bulk = parts_.bulk.counters();
+  const protocol::Traffic control = parts_.control.traffic();
   const auto count = [this](std::string_view name, std::uint64_t value) {
     parts_.metrics.set(name, static_cast<double>(value));
   };
@@ -171,8 +189,8 @@ void Service::count_traffic() {
   count("shoal_bulk_received_bytes_total", bulk.bytes_received);
   count("shoal_bulk_sent_bytes_total", bulk.bytes_sent);
   count("shoal_bulk_handshakes_denied_total", bulk.handshakes_denied);
-  count("shoal_control_received_bytes_total", parts_.control.bytes_received());
-  count("shoal_control_sent_bytes_total", parts_.control.bytes_sent());
+  count("shoal_control_received_bytes_total", control.up);
+  count("shoal_control_sent_bytes_total", control.down);
 }
 
 // Full as soon as a write failed or less than min_free_disk is left; has room again when twice that is free.
@@ -239,6 +257,16 @@ Status Service::drain() {
 }
 
 ServiceState Service::state() const { return {machine().online_devices(), machine().storage_full(), stopping_.load()}; }
+
+protocol::Traffic Service::traffic_of(DeviceId device) const {
+  const auto found = device_traffic_.find(device);
+  return found == device_traffic_.end() ? protocol::Traffic{} : found->second;
+}
+
+protocol::Traffic Service::traffic_of(JobId job) const {
+  const auto found = job_traffic_.find(job);
+  return found == job_traffic_.end() ? parts_.history.traffic(job) : found->second;
+}
 
 Duration Service::reconnect_window() const {
   // A handshake costs about half a millisecond of this machine's processor; four devices' worth of room for each.

@@ -84,6 +84,10 @@ class Service {
   History& history() { return parts_.history; }
   std::int64_t unix_seconds() const { return parts_.unix_seconds(); }
   ServiceState state() const;
+  // Bytes of both planes, at most a second old: of a device since the coordinator started (device 0: of nobody who is
+  // known), of a job since it began. After a restart a job's go on from its last row in the history.
+  protocol::Traffic traffic_of(DeviceId device) const;
+  protocol::Traffic traffic_of(JobId job) const;
   // What invitations say.
   std::string control_endpoint() const;
 
@@ -125,6 +129,7 @@ class Service {
   void on_offer(Session& session, const protocol::message::OfferUpdate& m);
   void begin_upload(Session& session, const Offer& offer);
   void send(const protocol::Peer& peer, const protocol::CoordinatorMessage& message);
+  protocol::Account account_of(const protocol::Peer& peer) const;
   void refuse(const protocol::Peer& peer, protocol::Refusal refusal, AssignmentId assignment = {},
               std::string detail = {}, Duration retry_after = {});
   void send_open_assignment(Session& session);
@@ -143,6 +148,7 @@ class Service {
   void tell_news();
   Result<JobShape> shape_of(JobId job);
   std::string job_name(JobId job) const;
+  HistoryRow new_row(JobId job, Version version) const;
 
   ServiceOptions options_;
   ServiceParts parts_;
@@ -156,6 +162,10 @@ class Service {
   std::uint64_t next_job_ = 1;
   Time started_at_{};  // machine time when the program's clock read zero
   Time next_storage_look_{};
+  Time next_traffic_count_{};
+  std::map<protocol::Account, protocol::Traffic> control_traffic_;  // since the last count_traffic()
+  std::map<DeviceId, protocol::Traffic> device_traffic_;
+  std::map<JobId, protocol::Traffic> job_traffic_;
   bool flush_failed_ = false;
 
   std::mutex posted_mutex_;

@@ -3,6 +3,7 @@
 #include <cstdio>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "coordinator/service.h"
 #include "protocol/safetensors.h"
 
@@ -33,10 +34,12 @@ void Service::carry_out(const action::Answer& a) {
   if (a.refusal == Refusal::kNone) {
     parts_.metrics.add("shoal_receipts_total");
     if (session != nullptr) send(session->peer, message::Receipt{a.assignment});
-    return;
+  } else if (session != nullptr) {
+    refuse(session->peer, a.refusal, a.assignment);
+  } else {
+    parts_.metrics.add("shoal_refusals_total", 1, "reason=\"" + std::string(text_of(a.refusal).name) + "\"");
   }
-  if (session != nullptr) return refuse(session->peer, a.refusal, a.assignment);
-  parts_.metrics.add("shoal_refusals_total", 1, "reason=\"" + std::string(text_of(a.refusal).name) + "\"");
+  if (session != nullptr) session->job = {};
 }
 
 void Service::carry_out(const action::Revoke& a) {
@@ -53,6 +56,7 @@ void Service::carry_out(const action::Revoke& a) {
   if (session == nullptr) return;
   if (session->holds == a.assignment) session->holds = {};
   send(session->peer, message::Revoke{a.assignment, a.refusal});
+  session->job = {};
 }
 
 void Service::carry_out(const action::Fold& a) {
@@ -98,19 +102,17 @@ void Service::carry_out(const action::RoundClosed& a) {
                      std::to_string(refused) + " refused" + reasons;
   if (a.failed > 0) line += ", " + std::to_string(a.failed) + " failed";
   if (a.version == 0) return parts_.log.warn("round abandoned " + line);
+  count_traffic();
+  HistoryRow row = new_row(a.job, a.version);
+  const protocol::Traffic before = parts_.history.traffic(a.job);
+  line += ", " + human_bytes(row.bytes_up - before.up) + " up, " + human_bytes(row.bytes_down - before.down) + " down";
   parts_.log.info("round " + std::to_string(a.version) + " " + line + " loss=" + text(a.mean_loss) +
                   " staleness=" + text(a.mean_staleness));
-  HistoryRow row;
-  row.version = a.version;
-  row.seconds = to_seconds(now() - Time{});
   row.received = a.received;
   row.refused = refused;
   row.failed = a.failed;
   row.train_loss = a.mean_loss;
   row.staleness = a.mean_staleness;
-  const protocol::BulkCounters bulk = parts_.bulk.counters();
-  row.bytes_up = bulk.bytes_received + parts_.control.bytes_received();
-  row.bytes_down = bulk.bytes_sent + parts_.control.bytes_sent();
   parts_.history.put(a.job, row);
   tell_news();
   const std::string label = "job=\"" + job_name(a.job) + "\"";
@@ -120,8 +122,7 @@ void Service::carry_out(const action::RoundClosed& a) {
 }
 
 void Service::carry_out(const action::Evaluated& a) {
-  HistoryRow row = parts_.history.row(a.job, a.version).value_or(HistoryRow{});
-  row.version = a.version;
+  HistoryRow row = parts_.history.row(a.job, a.version).value_or(new_row(a.job, a.version));
   row.evaluated = a.devices;
   if (a.facts.samples > 0) {
     const auto n = static_cast<double>(a.facts.samples);
@@ -133,6 +134,16 @@ void Service::carry_out(const action::Evaluated& a) {
   }
   parts_.history.put(a.job, row);
   tell_news();
+}
+
+HistoryRow Service::new_row(JobId job, Version version) const {
+  HistoryRow row;
+  row.version = version;
+  row.seconds = to_seconds(now() - Time{});
+  const protocol::Traffic traffic = traffic_of(job);
+  row.bytes_up = traffic.up;
+  row.bytes_down = traffic.down;
+  return row;
 }
 
 // The model's size and the scale of its sums, read from the newest version's header once a job.

@@ -44,7 +44,15 @@ class ModelDownload final : public protocol::ChunkSource {
 }  // namespace
 
 void Service::send(const protocol::Peer& peer, const protocol::CoordinatorMessage& message) {
-  if (!peer.route.empty()) parts_.control.send(peer, protocol::encode(message));
+  if (peer.route.empty()) return;
+  control_traffic_[account_of(peer)].down += parts_.control.send(peer, protocol::encode(message));
+}
+
+protocol::Account Service::account_of(const protocol::Peer& peer) const {
+  const DeviceRecord* record = parts_.registry.find(peer.key);
+  if (record == nullptr) return {};
+  const Session* session = sessions_.find(record->id);
+  return {record->id, session == nullptr ? JobId{} : session->job};
 }
 
 void Service::refuse(const protocol::Peer& peer, Refusal refusal, AssignmentId assignment, std::string detail,
@@ -62,6 +70,7 @@ void Service::refuse(const protocol::Peer& peer, Refusal refusal, AssignmentId a
 
 void Service::on_incoming(const protocol::Incoming& incoming) {
   const protocol::Peer& peer = incoming.peer;
+  control_traffic_[account_of(peer)].up += incoming.wire_bytes;
   if (peer.peer_class == PeerClass::kRefused) return refuse(peer, Refusal::kRevoked);
   auto decoded = protocol::decode_device(incoming.payload);
   if (!decoded.ok()) return refuse(peer, Refusal::kMalformed, {}, decoded.error().message());
@@ -138,6 +147,7 @@ void Service::on_hello(const protocol::Peer& peer, const DeviceRecord& record, c
   durable_.step(event::DeviceReady{record.id, m.facts}, now());
 
   const auto open = machine().assignment_of(record.id, now());
+  session.job = open ? open->job : JobId{};
   if (m.working && (!open || open->id != m.working)) send(peer, message::Revoke{m.working, Refusal::kLeaseExpired});
   if (open && open->id != session.holds)
     after_flush_.push_back([this, device = record.id, id = open->id] {
@@ -153,6 +163,7 @@ void Service::send_open_assignment(Session& session) {
   const auto model = models().find({open->job, open->version});
   SHOAL_CHECK(model != models().end(), "an open assignment refers to a model version that is gone");
   session.holds = open->id;
+  session.job = open->job;
   send(session.peer, message::Assign{*open, model->second.digest, model->second.bytes});
 }
 
@@ -165,10 +176,9 @@ void Service::on_fetch(Session& session, const message::FetchModel& m) {
     parts_.log.error("a model cannot be read: " + reader.error().to_string());
     return refuse(session.peer, Refusal::kBusy, m.assignment, {}, kTryAgain);
   }
-  auto ticket =
-      parts_.bulk.offer_download(ref.object, std::make_shared<ModelDownload>(std::move(*reader)), kTicketValidity);
+  auto ticket = parts_.bulk.offer_download(ref.object, std::make_shared<ModelDownload>(std::move(*reader)),
+                                           kTicketValidity, {session.device, open->job});
   if (!ticket.ok()) return refuse(session.peer, Refusal::kBusy, m.assignment, ticket.error().message(), kTryAgain);
-  session.bytes_down += ref.object.sealed_bytes();
   send(session.peer, message::ModelTicket{m.assignment, *ticket, ref.object});
 }
 
@@ -199,6 +209,7 @@ void Service::on_offer(Session& session, const message::OfferUpdate& m) {
   }
   if (machine().storage_full()) return refuse(session.peer, Refusal::kStorageFull, m.assignment, {}, kTryAgain);
   session.holds = m.assignment;
+  session.job = open->job;
   begin_upload(session, {session.device, m.assignment, m.facts, m.object, open->bound});
 }
 
@@ -226,7 +237,8 @@ void Service::begin_upload(Session& session, const Offer& offer) {
   }
   if (*held > 0) parts_.metrics.add("shoal_uploads_resumed_total");
   if (*held == offer.object.chunks()) return (*sink)->complete();
-  auto ticket = parts_.bulk.offer_upload(offer.object, *held, std::move(*sink), kTicketValidity);
+  auto ticket =
+      parts_.bulk.offer_upload(offer.object, *held, std::move(*sink), kTicketValidity, {session.device, session.job});
   if (!ticket.ok()) return refuse(session.peer, Refusal::kBusy, offer.assignment, ticket.error().message(), kTryAgain);
   tickets_[offer.assignment] = ticket->user;
   send(session.peer, message::UploadTicket{offer.assignment, *ticket, *held});

@@ -18,9 +18,8 @@ struct Session {
   protocol::Peer peer;
   protocol::DeviceFacts facts;
   Time alive_until{};
-  AssignmentId holds;          // work that the device said it has in hand
-  std::uint64_t bytes_up = 0;  // sealed bytes of its transfers in this session
-  std::uint64_t bytes_down = 0;
+  AssignmentId holds;  // work that the device said it has in hand
+  JobId job;           // of its assignment, until that is answered: for which its messages are counted
 };
 
 // Owner thread only.

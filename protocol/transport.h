@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -14,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "base/ids.h"
 #include "base/result.h"
 #include "base/time.h"
 #include "protocol/messages.h"
@@ -27,6 +29,28 @@ struct KeyPair {
   PublicKey public_key{};
   std::array<std::uint8_t, 32> secret_key{};
   friend bool operator==(const KeyPair&, const KeyPair&) = default;
+};
+
+// ---- what was moved for whom ----
+
+// Whose bytes they are.
+struct Account {
+  DeviceId device;  // 0: nobody who is known
+  JobId job;        // 0: not for a job
+  friend auto operator<=>(const Account&, const Account&) = default;
+};
+
+// Bytes on the wire as far as a socket tells: with the headers of frames and what encryption adds, without handshakes,
+// ZeroMQ's own heartbeats and what TCP adds.
+struct Traffic {
+  std::uint64_t up = 0;    // from devices
+  std::uint64_t down = 0;  // to devices
+  Traffic& operator+=(const Traffic& other) {
+    up += other.up;
+    down += other.down;
+    return *this;
+  }
+  friend bool operator==(const Traffic&, const Traffic&) = default;
 };
 
 // ---- control, coordinator's side ----
@@ -50,6 +74,7 @@ struct Peer {
 struct Incoming {
   Peer peer;
   std::vector<std::byte> payload;  // one encoded DeviceMessage; at most limits.h's size
+  std::uint64_t wire_bytes = 0;    // after framing
 };
 
 class ControlServer {
@@ -57,13 +82,14 @@ class ControlServer {
   virtual ~ControlServer() = default;
   // Waits up to `timeout` for messages or wake(); returns all that are there (bounded per call). Owner thread.
   virtual std::vector<Incoming> poll(Duration timeout) = 0;
-  // Never blocks; a peer that is gone or whose queue is full loses the message (it will say Hello again). Owner thread.
-  virtual void send(const Peer& peer, std::span<const std::byte> payload) = 0;
+  // Never blocks; a peer that is gone or whose queue is full loses the message (it will say Hello again). Returns the
+  // bytes on the wire, 0 when it was lost. Owner thread.
+  virtual std::uint64_t send(const Peer& peer, std::span<const std::byte> payload) = 0;
   // Ends a poll() from another thread.
   virtual void wake() = 0;
-  virtual std::string endpoint() const = 0;          // as bound, with the real port
-  virtual std::uint64_t bytes_received() const = 0;  // framed, as far as the socket tells
-  virtual std::uint64_t bytes_sent() const = 0;
+  virtual std::string endpoint() const = 0;  // as bound, with the real port
+  // Everything so far: each Incoming, each send(), and messages that were dropped for their form. Owner thread.
+  virtual Traffic traffic() const = 0;
 };
 
 // ---- control, client's side ----
@@ -113,12 +139,16 @@ struct BulkCounters {
 class BulkServer {
  public:
   virtual ~BulkServer() = default;
+  // Whatever the ticket's connection moves is counted to `account`.
   virtual Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source,
-                                        Duration validity) = 0;
+                                        Duration validity, Account account = {}) = 0;
   virtual Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk,
-                                      std::shared_ptr<ChunkSink> sink, Duration validity) = 0;
+                                      std::shared_ptr<ChunkSink> sink, Duration validity, Account account = {}) = 0;
   virtual void withdraw(const std::string& user) = 0;
   virtual BulkCounters counters() const = 0;
+  // What was moved since the last call, also by transfers that broke off and by messages after a transfer's end. All
+  // calls together add up to the bytes of counters().
+  virtual std::map<Account, Traffic> take_traffic() = 0;
   virtual std::string endpoint() const = 0;
 };
 

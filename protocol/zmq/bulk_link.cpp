@@ -1,5 +1,8 @@
 #include "protocol/zmq/bulk_link.h"
 
+#include <algorithm>
+#include <charconv>
+#include <cstdio>
 #include <utility>
 
 namespace shoal::protocol::zmq {
@@ -17,27 +20,47 @@ std::uint64_t wire_bytes(const BulkFrame& frame) {
   return framed_bytes(kBulkHeaderBytes) + (has_body(frame.kind) ? framed_bytes(frame.size) : 0);
 }
 
-void add(std::atomic<std::uint64_t>& counter, std::uint64_t n) { counter.fetch_add(n, std::memory_order_relaxed); }
+constexpr std::size_t kIdDigits = 16;
+
+// Of a User-Id's digits at `at`; 0 where there are none.
+std::uint64_t number_at(std::string_view text, std::size_t at) {
+  std::uint64_t number = 0;
+  if (text.size() >= at + kIdDigits) std::from_chars(text.data() + at, text.data() + at + kIdDigits, number, 16);
+  return number;
+}
 
 }  // namespace
 
-void BulkTally::received(const BulkFrame& frame) {
-  add(bytes_received_, wire_bytes(frame));
-  if (frame.kind == BulkKind::kChunk) add(chunks_received_, 1);
+void BulkTally::received(const Account& account, std::uint64_t bytes, bool chunk) {
+  const std::lock_guard lock(mutex_);
+  counters_.bytes_received += bytes;
+  counters_.chunks_received += chunk ? 1 : 0;
+  traffic_[account].up += bytes;
 }
 
-void BulkTally::sent(const BulkFrame& frame) {
-  add(bytes_sent_, wire_bytes(frame));
-  if (frame.kind == BulkKind::kChunk) add(chunks_sent_, 1);
+void BulkTally::sent(const Account& account, const BulkFrame& frame) {
+  const std::uint64_t bytes = wire_bytes(frame);
+  const std::lock_guard lock(mutex_);
+  counters_.bytes_sent += bytes;
+  counters_.chunks_sent += frame.kind == BulkKind::kChunk ? 1 : 0;
+  traffic_[account].down += bytes;
 }
 
-BulkCounters BulkTally::read() const {
-  BulkCounters counters;
-  counters.chunks_received = chunks_received_.load(std::memory_order_relaxed);
-  counters.chunks_sent = chunks_sent_.load(std::memory_order_relaxed);
-  counters.bytes_received = bytes_received_.load(std::memory_order_relaxed);
-  counters.bytes_sent = bytes_sent_.load(std::memory_order_relaxed);
-  return counters;
+BulkCounters BulkTally::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+std::map<Account, Traffic> BulkTally::take_traffic() {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(traffic_, {});
+}
+
+std::string user_id(const Account& account, std::string_view user) {
+  char digits[2 * kIdDigits + 1];
+  std::snprintf(digits, sizeof digits, "%016llx%016llx", static_cast<unsigned long long>(account.device.value),
+                static_cast<unsigned long long>(account.job.value));
+  return digits + std::string(user);
 }
 
 BulkLink::BulkLink(Socket socket, bool routed, std::uint32_t window) : socket_(std::move(socket)), routed_(routed) {
@@ -52,39 +75,42 @@ std::optional<BulkLink::Received> BulkLink::receive() {
   if (!frame) return std::nullopt;
   if (routed_) {
     message.route = frame->text();
-    if (!frame->more())
-      return Malformed{std::move(message.route), {}, Error(ErrorCode::kCorrupt, "an empty bulk message")};
+    if (!frame->more()) return Malformed{std::move(message.route), Error(ErrorCode::kCorrupt, "an empty bulk message")};
     frame = socket_.receive();
     SHOAL_CHECK(frame.has_value(), "the frames of one message arrive together");
-    message.user = frame->property("User-Id");
+    const std::string_view id = frame->property("User-Id");
+    message.account = {DeviceId{number_at(id, 0)}, JobId{number_at(id, kIdDigits)}};
+    message.user = id.substr(std::min(id.size(), 2 * kIdDigits));
   }
+  std::uint64_t bytes = framed_bytes(frame->bytes().size());
   const auto malformed = [&](Error error) {
-    return Malformed{std::move(message.route), std::move(message.user), std::move(error)};
+    tally_.received(message.account, bytes, false);
+    return Malformed{std::move(message.route), std::move(error)};
   };
   auto header = decode_bulk(frame->bytes());
   if (!header.ok()) {
-    socket_.skip_rest(*frame);
+    bytes += socket_.skip_rest(*frame);
     return malformed(std::move(header).error());
   }
   message.frame = *header;
   if (frame->more() != has_body(header->kind)) {
-    socket_.skip_rest(*frame);
+    bytes += socket_.skip_rest(*frame);
     return malformed(Error(ErrorCode::kCorrupt, "a bulk message with the wrong number of frames"));
   }
   if (has_body(header->kind)) {
     auto body = socket_.receive();
     SHOAL_CHECK(body.has_value(), "the frames of one message arrive together");
     const bool last = !body->more();
-    socket_.skip_rest(*body);
+    bytes += framed_bytes(body->bytes().size()) + socket_.skip_rest(*body);
     if (!last || body->bytes().size() != header->size)
       return malformed(Error(ErrorCode::kCorrupt, "a bulk message whose second frame is not as announced"));
     message.body = std::move(*body);
   }
-  tally_.received(*header);
+  tally_.received(message.account, bytes, header->kind == BulkKind::kChunk);
   return message;
 }
 
-SendResult BulkLink::send(std::string_view route, const BulkFrame& frame, Message body) {
+SendResult BulkLink::send(std::string_view route, const BulkFrame& frame, Message body, const Account& account) {
   const bool with_body = has_body(frame.kind);
   if (routed_) {
     const SendResult routed = socket_.send(Message(route), true);
@@ -95,15 +121,16 @@ SendResult BulkLink::send(std::string_view route, const BulkFrame& frame, Messag
   if (begun != SendResult::kSent) return begun;
   // Once a message has begun, libzmq takes all of its frames.
   if (with_body && socket_.send(std::move(body), false) != SendResult::kSent) return SendResult::kGone;
-  tally_.sent(frame);
+  tally_.sent(account, frame);
   return SendResult::kSent;
 }
 
-SendResult BulkLink::send_failed(std::string_view route, BulkFailure failure, std::string_view text) {
+SendResult BulkLink::send_failed(std::string_view route, BulkFailure failure, std::string_view text,
+                                 const Account& account) {
   text = text.substr(0, kMaxReasonBytes);
   const BulkFrame frame{BulkKind::kFailed, static_cast<std::uint32_t>(failure), 0,
                         static_cast<std::uint32_t>(text.size())};
-  return send(route, frame, Message(text));
+  return send(route, frame, Message(text), account);
 }
 
 }  // namespace shoal::protocol::zmq

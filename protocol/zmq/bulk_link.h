@@ -1,8 +1,9 @@
 // Bulk messages on a socket: frames by bulk_frame.h, put together and taken apart, and counted.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
+#include <map>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,20 +16,29 @@
 
 namespace shoal::protocol::zmq {
 
-// BulkCounters that one thread counts and others read.
+// What one thread moves and others ask for, in all and by account.
 class BulkTally {
  public:
-  void received(const BulkFrame& frame);
-  void sent(const BulkFrame& frame);
-  BulkCounters read() const;
+  void received(const Account& account, std::uint64_t bytes, bool chunk);
+  void sent(const Account& account, const BulkFrame& frame);
+  BulkCounters counters() const;
+  // Since the last call.
+  std::map<Account, Traffic> take_traffic();
 
  private:
-  std::atomic<std::uint64_t> chunks_received_{0}, chunks_sent_{0}, bytes_received_{0}, bytes_sent_{0};
+  mutable std::mutex mutex_;
+  BulkCounters counters_;
+  std::map<Account, Traffic> traffic_;
 };
 
+// The User-Id of a connection := device and job of its account (16 hex digits each), user of its ticket. It is set at
+// the handshake and rides on every message, so that what comes after a transfer's end still has an account.
+std::string user_id(const Account& account, std::string_view user);
+
 struct BulkMessage {
-  std::string route;  // ROUTER only
-  std::string user;   // ROUTER only: the ticket that the connection was admitted with
+  std::string route;  // ROUTER only, as all of these: the connection,
+  std::string user;   // the ticket that it was admitted with,
+  Account account;    // and whose bytes it moves
   BulkFrame frame;
   Message body;
 };
@@ -39,7 +49,7 @@ class BulkLink {
   BulkLink(Socket socket, bool routed, std::uint32_t window);
 
   struct Malformed {
-    std::string route, user;
+    std::string route;
     Error error;
   };
   using Received = std::variant<BulkMessage, Malformed>;
@@ -47,12 +57,15 @@ class BulkLink {
   // The next message, nullopt when none is there.
   std::optional<Received> receive();
   // Never waits. `route` is empty for a DEALER; `body` is sent with chunk and failed only.
-  SendResult send(std::string_view route, const BulkFrame& frame, Message body = Message());
-  SendResult send_failed(std::string_view route, BulkFailure failure, std::string_view text);
+  SendResult send(std::string_view route, const BulkFrame& frame, Message body = Message(),
+                  const Account& account = {});
+  SendResult send_failed(std::string_view route, BulkFailure failure, std::string_view text,
+                         const Account& account = {});
 
   Socket& socket() { return socket_; }
   const Socket& socket() const { return socket_; }
-  BulkCounters counters() const { return tally_.read(); }
+  BulkCounters counters() const { return tally_.counters(); }
+  std::map<Account, Traffic> take_traffic() { return tally_.take_traffic(); }
 
  private:
   Socket socket_;

@@ -55,18 +55,20 @@ class Server final : public BulkServer {
     return {};
   }
 
-  Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source,
-                                Duration validity) override {
+  Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source, Duration validity,
+                                Account account) override {
     auto offer = std::make_shared<Offer>();
+    offer->account = account;
     offer->source = std::move(source);
     return issue(std::move(offer), object, validity);
   }
 
   Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk, std::shared_ptr<ChunkSink> sink,
-                              Duration validity) override {
+                              Duration validity, Account account) override {
     if (first_chunk > object.chunks())
       return Error(ErrorCode::kInvalid, "an upload cannot start beyond its object's end");
     auto offer = std::make_shared<Offer>();
+    offer->account = account;
     offer->first_chunk = first_chunk;
     offer->sink = std::move(sink);
     return issue(std::move(offer), object, validity);
@@ -87,6 +89,7 @@ class Server final : public BulkServer {
     return counters;
   }
 
+  std::map<Account, Traffic> take_traffic() override { return link_.take_traffic(); }
   std::string endpoint() const override { return endpoint_; }
 
  private:
@@ -102,8 +105,9 @@ class Server final : public BulkServer {
   // On the handshake thread.
   std::optional<std::string> admit(const HandshakeRequest& request) {
     if (request.mechanism != "PLAIN" || request.credentials.size() != 2) return std::nullopt;
-    if (!tickets_.admit(request.credentials[0], request.credentials[1], clock_.now())) return std::nullopt;
-    return std::string(request.credentials[0]);
+    const auto account = tickets_.admit(request.credentials[0], request.credentials[1], clock_.now());
+    if (!account) return std::nullopt;
+    return user_id(*account, request.credentials[0]);
   }
 
   // The bulk thread.

@@ -61,16 +61,18 @@ class Server final : public ControlServer {
     return take();
   }
 
-  void send(const Peer& peer, std::span<const std::byte> payload) override {
+  std::uint64_t send(const Peer& peer, std::span<const std::byte> payload) override {
     SHOAL_CHECK(payload.size() <= kMaxControlBytes, "a control message over its limit");
-    if (router_.send(Message(std::string_view(peer.route)), true) != SendResult::kSent) return;
-    if (router_.send(Message(payload), false) == SendResult::kSent) bytes_sent_ += curve_bytes(payload.size());
+    if (router_.send(Message(std::string_view(peer.route)), true) != SendResult::kSent) return 0;
+    if (router_.send(Message(payload), false) != SendResult::kSent) return 0;
+    const std::uint64_t bytes = curve_bytes(payload.size());
+    traffic_.down += bytes;
+    return bytes;
   }
 
   void wake() override { waker_.wake(); }
   std::string endpoint() const override { return router_.last_endpoint(); }
-  std::uint64_t bytes_received() const override { return bytes_received_; }
-  std::uint64_t bytes_sent() const override { return bytes_sent_; }
+  Traffic traffic() const override { return traffic_; }
 
  private:
   std::vector<Incoming> take() {
@@ -81,12 +83,12 @@ class Server final : public ControlServer {
       if (!route->more()) continue;
       const auto payload = router_.receive();
       if (!payload) break;
-      bytes_received_ += curve_bytes(payload->bytes().size());
+      const std::uint64_t bytes = curve_bytes(payload->bytes().size());
       const bool whole = !payload->more() && payload->bytes().size() <= kMaxControlBytes;
-      router_.skip_rest(*payload);
+      traffic_.up += bytes + router_.skip_rest(*payload, kCurveOverhead);
       if (!whole) continue;
       if (auto peer = peer_of(*route, *payload))
-        messages.push_back({std::move(*peer), {payload->bytes().begin(), payload->bytes().end()}});
+        messages.push_back({std::move(*peer), {payload->bytes().begin(), payload->bytes().end()}, bytes});
     }
     return messages;
   }
@@ -96,7 +98,7 @@ class Server final : public ControlServer {
   ZapHandler zap_;
   Socket router_;
   Waker waker_;
-  std::uint64_t bytes_received_ = 0, bytes_sent_ = 0;
+  Traffic traffic_;
 };
 
 }  // namespace

@@ -124,12 +124,15 @@ std::optional<Message> Socket::receive() {
   return std::nullopt;
 }
 
-void Socket::skip_rest(const Message& frame) {
+std::uint64_t Socket::skip_rest(const Message& frame, std::uint64_t overhead) {
+  std::uint64_t bytes = 0;
   bool more = frame.more();
   while (more) {
     const auto next = receive();  // the frames of one message arrive together
+    if (next) bytes += framed_bytes(next->bytes().size() + overhead);
     more = next && next->more();
   }
+  return bytes;
 }
 
 SendResult Socket::send(Message frame, bool more) {

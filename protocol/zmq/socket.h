@@ -80,8 +80,9 @@ class Socket {
 
   // The next frame, nullopt when none is there. Never waits.
   std::optional<Message> receive();
-  // Reads and forgets the frames that follow `frame`.
-  void skip_rest(const Message& frame);
+  // Reads and forgets the frames that follow `frame`; returns their bytes on the wire, where encryption adds `overhead`
+  // to each.
+  std::uint64_t skip_rest(const Message& frame, std::uint64_t overhead = 0);
   // Never waits. kFull and kGone leave nothing behind in the socket.
   SendResult send(Message frame, bool more);
   // Whether a message would be taken now.

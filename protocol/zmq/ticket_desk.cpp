@@ -41,15 +41,15 @@ Result<Ticket> TicketDesk::issue(std::shared_ptr<Offer> offer, Time now, Duratio
   return Ticket{{}, std::move(user), std::move(secret)};
 }
 
-bool TicketDesk::admit(std::string_view user, std::string_view secret, Time now) {
+std::optional<Account> TicketDesk::admit(std::string_view user, std::string_view secret, Time now) {
   const std::lock_guard lock(mutex_);
   const auto found = entries_.find(user);
-  if (found == entries_.end()) return false;
+  if (found == entries_.end()) return std::nullopt;
   Entry& entry = found->second;
-  if (!same_secret(entry.secret, secret) || entry.stage != Stage::kOffered || now >= entry.expires) return false;
+  if (!same_secret(entry.secret, secret) || entry.stage != Stage::kOffered || now >= entry.expires) return std::nullopt;
   entry.stage = Stage::kAdmitted;
   entry.since = now;
-  return true;
+  return entry.offer->account;
 }
 
 std::shared_ptr<Offer> TicketDesk::start(const std::string& user) {

@@ -18,6 +18,7 @@ namespace shoal::protocol::zmq {
 // One object offered to one connection: a source for a download or a sink for an upload.
 struct Offer {
   std::string user;   // the ticket's id
+  Account account;    // whose bytes its connection moves
   ObjectInfo object;  // without its key, which a transport does not need
   std::uint32_t first_chunk = 0;
   std::shared_ptr<ChunkSource> source;
@@ -35,8 +36,8 @@ class TicketDesk {
   // `validity` from `now` to the handshake. The endpoint of the ticket is left empty.
   Result<Ticket> issue(std::shared_ptr<Offer> offer, Time now, Duration validity);
 
-  // Handshake: true once for a valid user and secret.
-  bool admit(std::string_view user, std::string_view secret, Time now);
+  // Handshake: the offer's account, once for a valid user and secret.
+  std::optional<Account> admit(std::string_view user, std::string_view secret, Time now);
   // First message of the admitted connection: its offer, null when there is none (any more).
   std::shared_ptr<Offer> start(const std::string& user);
   // The offer is gone from the desk: its transfer ended, or nobody shall use it.

@@ -50,7 +50,7 @@ Transfer* TransferTable::open(const BulkMessage& message) {
   if (message.frame.kind != BulkKind::kPut && message.frame.kind != BulkKind::kAck) return nullptr;
   std::shared_ptr<Offer> offer = tickets_.start(message.user);
   if (!offer) {
-    link_.send_failed(message.route, BulkFailure::kWithdrawn, "the ticket is not valid any more");
+    link_.send_failed(message.route, BulkFailure::kWithdrawn, "the ticket is not valid any more", message.account);
     return nullptr;
   }
   Transfer transfer;
@@ -126,7 +126,7 @@ void TransferTable::acknowledge(Transfer& transfer) {
   transfer.told = transfer.granted;
   transfer.told_at = now;
   const BulkFrame ack{BulkKind::kAck, transfer.next, transfer.granted - transfer.next, 0};
-  switch (link_.send(transfer.route, ack)) {
+  switch (link_.send(transfer.route, ack, Message(), transfer.offer->account)) {
     case SendResult::kSent: return;
     case SendResult::kGone: transfer.gone = true; return;  // what had arrived before is still to be written
     case SendResult::kFull: return end(transfer.route);    // it does not read
@@ -147,7 +147,8 @@ void TransferTable::pump(Transfer& transfer) {
       read = Error(ErrorCode::kFailed, "a source gave a chunk of the wrong size");
     if (!read.ok()) return fail(transfer.route, read.error());
     const BulkFrame frame{BulkKind::kChunk, transfer.sent, 0, static_cast<std::uint32_t>(chunk.size())};
-    if (link_.send(transfer.route, frame, buffers_->lend(std::move(chunk))) != SendResult::kSent)
+    if (link_.send(transfer.route, frame, buffers_->lend(std::move(chunk)), transfer.offer->account) !=
+        SendResult::kSent)
       return end(transfer.route);
     ++transfer.sent;
   }
@@ -159,7 +160,7 @@ void TransferTable::complete(Transfer& transfer) {
     if (transfer.offer->withdrawn) return;
     transfer.offer->sink->complete();
   }
-  link_.send(transfer.route, {BulkKind::kDone, transfer.chunks, 0, 0});
+  link_.send(transfer.route, {BulkKind::kDone, transfer.chunks, 0, 0}, Message(), transfer.offer->account);
   end(transfer.route);
 }
 
@@ -199,7 +200,7 @@ void TransferTable::refuse(std::string route, std::string_view what) {
 }
 
 void TransferTable::fail(std::string route, BulkFailure failure, std::string_view text) {
-  link_.send_failed(route, failure, text);
+  link_.send_failed(route, failure, text, transfers_.at(route).offer->account);
   end(std::move(route));
 }
 

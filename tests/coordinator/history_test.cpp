@@ -39,6 +39,19 @@ TEST(History, ComesBackAfterARestartWithTheNewestRowOfEachVersion) {
   EXPECT_TRUE(history.rows(JobId{4}).empty());
 }
 
+TEST(History, CountingGoesOnFromTheMostThatWasTold) {
+  ::shoal::testing::TemporaryFolder folder;
+  History history = History::open(folder.path().string()).value();
+  HistoryRow last = row(2);
+  last.bytes_down = 7;
+  history.put(JobId{1}, last);
+  HistoryRow torn = row(3);  // an evaluation whose round's row was lost
+  torn.bytes_up = 0;
+  history.put(JobId{1}, torn);
+  EXPECT_EQ(history.traffic(JobId{1}), (protocol::Traffic{123456789012, 7}));
+  EXPECT_EQ(history.traffic(JobId{2}), protocol::Traffic{});
+}
+
 TEST(History, SkipsATornLine) {
   ::shoal::testing::TemporaryFolder folder;
   {

@@ -107,6 +107,12 @@ void ServiceHost::fail(coordinator::StoreOperation which, ErrorCode code) {
   });
 }
 
+protocol::Traffic ServiceHost::moved() const {
+  const protocol::BulkCounters bulk = bulk_->counters();
+  protocol::Traffic all = control_->traffic();
+  return all += {bulk.bytes_received, bulk.bytes_sent};
+}
+
 double ServiceHost::refusals(protocol::Refusal refusal) const {
   return metrics_.value("shoal_refusals_total", "reason=\"" + std::string(protocol::text_of(refusal).name) + "\"");
 }

@@ -48,6 +48,8 @@ class ServiceHost {
   const protocol::PublicKey& server_key() const { return keys_.public_key; }
   double refusals(protocol::Refusal refusal) const;
   const coordinator::Metrics& metrics() const { return metrics_; }
+  // By both planes so far. On the service's own thread.
+  protocol::Traffic moved() const;
 
   // Sets what is asked before every operation of the stores, while no transfer and no fold is under way.
   void set_fault(std::function<Status(coordinator::StoreOperation)> fault);

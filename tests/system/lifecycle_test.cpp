@@ -59,6 +59,10 @@ TEST_F(Lifecycle, SigtermDrainsAndTheJobGoesOnAfterTheRestart) {
   EXPECT_EQ(before.at("status"), "running");
   EXPECT_GE(before.at("version"), 3u);
   federation_.await_version(job, before.at("version").get<std::uint64_t>() + 2);
+  const Json rows = federation_.admin("job.follow", {{"job", job}}).at("rows");
+  for (std::size_t i = 1; i < rows.size(); ++i)
+    for (const char* bytes : {"bytes_up", "bytes_down"})
+      EXPECT_GT(rows[i].at(bytes), rows[i - 1].at(bytes)) << "a job's bytes go on after a restart: row " << i;
 }
 
 TEST_F(Lifecycle, SigtermEndsAClientWithAGoodbye) {

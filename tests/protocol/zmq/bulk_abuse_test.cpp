@@ -257,5 +257,29 @@ TEST_F(BulkAbuse, GarbageEndsOnlyItsOwnTransfer) {
   EXPECT_TRUE(upload(upload_ticket(sink())).ok());
 }
 
+TEST_F(BulkAbuse, WhatComesAfterATransfersEndIsCountedToItsAccount) {
+  const Account account{DeviceId{3}, JobId{~0ull}};
+  RudeClient rude(server_->offer_upload(object_.info, 0, sink(), 1min, account).value());
+  rude.say({BulkKind::kPut, 0, 0, 0});
+  ASSERT_EQ(rude.hear()->kind, BulkKind::kAck);
+  rude.say_bytes("not a bulk message");
+  ASSERT_EQ(rude.hear()->kind, BulkKind::kFailed);
+  const std::uint64_t header = framed_bytes(kBulkHeaderBytes);
+  const auto sent = [&] { return server_->counters().bytes_sent; };
+  EXPECT_TRUE(eventually([&] { return sent() > 2 * header; }));  // an ack and the failure
+  const std::uint64_t before = sent();
+  EXPECT_EQ(server_->take_traffic().at(account).up, header + framed_bytes(18));
+
+  rude.say({BulkKind::kChunk, 0, 0, 1000});
+  rude.say_bytes("");
+  rude.say({BulkKind::kPut, 0, 0, 0});
+  ASSERT_EQ(rude.hear()->kind, BulkKind::kFailed) << "the ticket is spent";
+  EXPECT_TRUE(eventually([&] { return sent() > before; }));
+  const auto late = server_->take_traffic();
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late.at(account).up, 2 * header + framed_bytes(1000) + framed_bytes(0));
+  EXPECT_EQ(late.at(account).down, sent() - before);
+}
+
 }  // namespace
 }  // namespace shoal::protocol::zmq

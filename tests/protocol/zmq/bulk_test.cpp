@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "protocol/bulk_frame.h"
+#include "protocol/zmq/socket.h"
 #include "tests/protocol/zmq/bulk_world.h"
 #include "tests/support/relay.h"
 
@@ -207,6 +209,50 @@ TEST(Bulk, CountedBytesAreThoseOnTheWire) {
   const auto [small_wire, small_counted] = wire_of(0);  // the handshake, and no chunk
   const auto [large_wire, large_counted] = wire_of(5 * kChunkBytes + 100);
   EXPECT_EQ(large_wire - small_wire, large_counted - small_counted);
+}
+
+TEST(Bulk, EachAccountHasItsOwnBytesAndTogetherTheyAreAllThatWasMoved) {
+  const auto server = bulk_server();
+  const auto relay = Relay::start(server->endpoint()).value();
+  const auto object = std::make_shared<SealedObject>(20 * kChunkBytes);
+  const std::uint64_t header = framed_bytes(kBulkHeaderBytes), chunks = object->info.chunks();
+  const std::uint64_t bytes = object->info.sealed_bytes(), framed = chunks * framed_bytes(kMaxBulkBodyBytes);
+  const Account uploads{DeviceId{1}, JobId{7}}, downloads{DeviceId{2}, JobId{7}}, breaks_off{DeviceId{1}, JobId{8}};
+  std::map<Account, Traffic> moved;
+  const auto taken = [&](const Account& account) {
+    for (const auto& [of, traffic] : server->take_traffic()) moved[of] += traffic;
+    return moved[account];
+  };
+
+  const Ticket up =
+      server->offer_upload(object->info, 0, std::make_shared<OpeningSink>(*object), 1min, uploads).value();
+  ASSERT_TRUE(make_bulk_client()->upload(up, object->info, 0, *object, kPatience, forever).ok());
+  // One way a put and the chunks, the other way an ack of the put and of every chunk but the last, which gets a done.
+  const Traffic uploaded{(chunks + 1) * header + framed, (chunks + 1) * header};
+  EXPECT_TRUE(eventually([&] { return taken(uploads) == uploaded; }));
+
+  OpeningSink fetched(*object);
+  const Ticket down = server->offer_download(object->info, object, 1min, downloads).value();
+  ASSERT_TRUE(make_bulk_client()->download(down, object->info, 0, fetched, kPatience, forever).ok());
+  relay->set_rules({.cut_after = bytes / 2}, {});
+  const Ticket cut =
+      server->offer_upload(object->info, 0, std::make_shared<OpeningSink>(*object), 1min, breaks_off).value();
+  ASSERT_FALSE(
+      make_bulk_client()->upload(through(cut, relay->endpoint()), object->info, 0, *object, kPatience, forever).ok());
+  EXPECT_TRUE(eventually([&] { return taken(breaks_off).up > bytes / 2 - 2 * kMaxBulkBodyBytes; }));
+  EXPECT_LT(moved[breaks_off].up, bytes / 2);
+  const Traffic downloaded{(chunks + 1) * header, chunks * header + framed};
+  EXPECT_TRUE(eventually([&] { return taken(downloads) == downloaded; }));
+  EXPECT_EQ(moved[uploads], uploaded);
+  EXPECT_EQ(moved.size(), 3u);
+  const bool all = eventually([&] {
+    taken(uploads);
+    Traffic sum;
+    for (const auto& [account, traffic] : moved) sum += traffic;
+    const BulkCounters counters = server->counters();
+    return sum == Traffic{counters.bytes_received, counters.bytes_sent};
+  });
+  EXPECT_TRUE(all) << "nothing is counted twice or to nobody";
 }
 
 }  // namespace

@@ -346,17 +346,21 @@ TEST(Control, CountedBytesAreThoseOnTheWire) {
   auto message = hall.next();
   ASSERT_TRUE(message);
   const std::uint64_t wire_up = relay->bytes_up(), wire_down = relay->bytes_down();
-  const std::uint64_t received = hall.server().bytes_received(), sent = hall.server().bytes_sent();
+  const Traffic before = hall.server().traffic();
+  Traffic told;  // of each message
   for (const std::size_t size : {0, 1, 221, 222, 223, 300, 5000}) {
     const std::vector<std::byte> payload(size);
     channel->send(payload);
     message = hall.next();
     ASSERT_TRUE(message);
-    hall.server().send(message->peer, payload);
+    told.up += message->wire_bytes;
+    told.down += hall.server().send(message->peer, payload);
     ASSERT_TRUE(next_event(*channel));
   }
-  EXPECT_EQ(hall.server().bytes_received() - received, relay->bytes_up() - wire_up);
-  EXPECT_EQ(hall.server().bytes_sent() - sent, relay->bytes_down() - wire_down);
+  const Traffic after = hall.server().traffic();
+  EXPECT_EQ(after.up - before.up, relay->bytes_up() - wire_up);
+  EXPECT_EQ(after.down - before.down, relay->bytes_down() - wire_down);
+  EXPECT_EQ(told, (Traffic{after.up - before.up, after.down - before.down}));
 }
 
 TEST(Control, ATakenOrSenselessEndpointIsAnError) {
