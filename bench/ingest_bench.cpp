@@ -135,9 +135,9 @@ class Receiver {
     std::promise<Ticket> ticket;
     post([&] {
       const Offer offer{DeviceId{1}, AssignmentId{update.object.id}, update.facts, update.object, 1.0};
-      const std::uint32_t held = must(store_.bodies->open(offer.assignment, offer.object));
-      auto sink = must(intake_.receive(offer, held));
-      ticket.set_value(must(bulk_->offer_upload(offer.object, held, std::move(sink), std::chrono::minutes(1))));
+      coordinator::Opening opening = must(intake_.receive(offer)).value();
+      ticket.set_value(
+          must(bulk_->offer_upload(offer.object, opening.held, std::move(opening.sink), std::chrono::minutes(1))));
     });
     return ticket.get_future().get();
   }

@@ -64,6 +64,11 @@ inline bool is_younger(const Body& a, const Body& b) {
          std::tuple(b.period->number, b.segment->number, b.offset);
 }
 
+// The bodies whose headers one of the periods' keys opens, in the segment's order; of none it is known how much is
+// held.
+Result<std::vector<std::shared_ptr<Body>>> find_headers(const std::shared_ptr<Segment>& segment,
+                                                        const Periods& periods);
+
 // The number in a file name like "17.segment"; nullopt for any other name.
 inline std::optional<std::uint64_t> number_in(std::string_view name, std::string_view suffix) {
   if (!name.ends_with(suffix)) return std::nullopt;

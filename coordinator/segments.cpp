@@ -49,8 +49,6 @@ class Segments final : public BodyStore {
   Status count_intact(Body& body) const;
   Status recover_keys(const std::vector<std::string>& names, Periods& periods);
   Status recover_segment(std::uint64_t number, const Periods& periods);
-  Result<std::vector<std::shared_ptr<Body>>> find_headers(const std::shared_ptr<Segment>& segment,
-                                                          const Periods& periods) const;
 
   // With mutex_ held.
   Status reserve(AssignmentId id, const protocol::ObjectInfo& object);
@@ -154,34 +152,6 @@ Status Segments::recover_segment(std::uint64_t number, const Periods& periods) {
   }
   if (segment->bodies == 0) SHOAL_TRY(files_.remove(path));
   return reclaim(replaced);
-}
-
-// Every block is looked at: that of a released body, or of one that never came to the disk, holds zeros or anything.
-Result<std::vector<std::shared_ptr<Body>>> Segments::find_headers(const std::shared_ptr<Segment>& segment,
-                                                                  const Periods& periods) const {
-  constexpr std::size_t kBlocksRead = 256;
-  std::vector<std::shared_ptr<Body>> found;
-  std::vector<std::byte> read(kBlocksRead * kBlock);
-  for (std::uint64_t base = 0; base < segment->capacity; base += read.size()) {
-    SHOAL_TRY_ASSIGN(const std::size_t bytes, segment->file->read(base, read));
-    for (std::uint64_t at = 0; at + kBlock <= bytes; at += kBlock) {
-      const auto block = std::span<const std::byte>(read).subspan(at).first<kBlock>();
-      const auto named = header_period(block);
-      const auto period = named ? periods.find(*named) : periods.end();
-      if (period == periods.end()) continue;
-      const auto record = open_header(block, period->second->key, {segment->number, base + at});
-      if (!record || extent_bytes(record->object) > segment->capacity - base - at) continue;
-      auto body = std::make_shared<Body>();
-      body->id = record->id;
-      body->object = record->object;
-      body->segment = segment;
-      body->period = period->second;
-      body->offset = base + at;
-      body->counted = false;
-      found.push_back(std::move(body));
-    }
-  }
-  return found;
 }
 
 // The number of leading chunks whose tags verify.
@@ -472,7 +442,10 @@ Status Segments::reclaim(const Reclaimed& reclaimed) {
     if (status.ok() && keep_spare(segment)) continue;
     if (Status removed = files_.remove(path_of(segment->number, kSegmentSuffix)); !removed.ok()) status = removed;
   }
-  for (const auto& [segment, extent] : reclaimed.punched) segment->file->punch(extent.offset, extent.bytes);
+  // Under the lock: a segment that has emptied meanwhile may be written over at once.
+  const std::lock_guard lock(mutex_);
+  for (const auto& [segment, extent] : reclaimed.punched)
+    if (segment->bodies > 0 && segment != active_) segment->file->punch(extent.offset, extent.bytes);
   return status;
 }
 

@@ -104,6 +104,7 @@ Duration Service::until_next_deadline() const {
 
 void Service::take_results() {
   bool full = false;
+  for (Intake::Resumed& resumed : intake_.resumed()) open_upload(resumed.offer, std::move(resumed.opening));
   for (IntakeResult& result : intake_.results()) {
     const Offer& offer = result.offer;
     tickets_.erase(offer.assignment);
@@ -228,6 +229,7 @@ Status Service::settle() {
   flush_failed_ = false;
   for (const Action& action : flushed->actions) std::visit([this](const auto& a) { carry_out(a); }, action);
   for (auto& call : std::exchange(after_flush_, {})) call();
+  for (AssignmentId id : flushed->released) intake_.forget(id);
   if (!flushed->released.empty()) SHOAL_TRY(parts_.bodies.release(flushed->released));
   if (flushed->models_changed) {
     std::vector<ModelRef> refs;

@@ -127,7 +127,8 @@ class Service {
   void on_hello(const protocol::Peer& peer, const DeviceRecord& record, const protocol::message::Hello& m);
   void on_fetch(Session& session, const protocol::message::FetchModel& m);
   void on_offer(Session& session, const protocol::message::OfferUpdate& m);
-  void begin_upload(Session& session, const Offer& offer);
+  void begin_upload(const Offer& offer);
+  void open_upload(const Offer& offer, Result<Opening> opening);
   void send(const protocol::Peer& peer, const protocol::CoordinatorMessage& message);
   protocol::Account account_of(const protocol::Peer& peer) const;
   void refuse(const protocol::Peer& peer, protocol::Refusal refusal, AssignmentId assignment = {},

@@ -48,6 +48,7 @@ void Service::carry_out(const action::Revoke& a) {
     parts_.bulk.withdraw(ticket->second);
     tickets_.erase(ticket);
   }
+  intake_.forget(a.assignment);
   const AssignmentId body[] = {a.assignment};
   if (const Status released = parts_.bodies.release(body); !released.ok())
     parts_.log.warn("a revoked upload could not be released: " + released.error().to_string());

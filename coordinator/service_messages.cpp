@@ -210,38 +210,42 @@ void Service::on_offer(Session& session, const message::OfferUpdate& m) {
   if (machine().storage_full()) return refuse(session.peer, Refusal::kStorageFull, m.assignment, {}, kTryAgain);
   session.holds = m.assignment;
   session.job = open->job;
-  begin_upload(session, {session.device, m.assignment, m.facts, m.object, open->bound});
+  begin_upload({session.device, m.assignment, m.facts, m.object, open->bound});
 }
 
-void Service::begin_upload(Session& session, const Offer& offer) {
+void Service::begin_upload(const Offer& offer) {
   // An earlier connection's ticket must not write any more: once withdrawn, its sink is not called again.
   if (const auto old = tickets_.find(offer.assignment); old != tickets_.end()) {
     parts_.bulk.withdraw(old->second);
     tickets_.erase(old);
   }
-  // All of an earlier try is there and is being synced: nothing may take its place now, and its answer follows.
+  // It is being resumed, or all of an earlier try is there and is being synced: its answer follows.
   if (intake_.settling(offer.assignment)) return;
-  const auto store_failed = [&](const Error& error) {
+  auto opening = intake_.receive(offer);
+  if (!opening.ok()) return open_upload(offer, std::move(opening).error());
+  if (*opening) open_upload(offer, std::move(**opening));
+}
+
+void Service::open_upload(const Offer& offer, Result<Opening> opening) {
+  // While it was being resumed, the device may have left or the assignment ended.
+  Session* session = sessions_.find(offer.device);
+  if (session == nullptr || session->holds != offer.assignment) return;
+  if (!opening.ok()) {
+    if (opening.error().code() == ErrorCode::kCorrupt) return;  // the intake reports a refusal
     parts_.log.warn("an upload cannot begin assignment=" + std::to_string(offer.assignment.value) + ": " +
-                    error.to_string());
-    const bool full = error.code() == ErrorCode::kExhausted;
+                    opening.error().to_string());
+    const bool full = opening.error().code() == ErrorCode::kExhausted;
     if (full) watch_storage(true);
-    refuse(session.peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kTryAgain);
-  };
-  auto held = parts_.bodies.open(offer.assignment, offer.object);
-  if (!held.ok()) return store_failed(held.error());
-  auto sink = intake_.receive(offer, *held);
-  if (!sink.ok()) {
-    if (sink.error().code() != ErrorCode::kCorrupt) store_failed(sink.error());  // else the intake reports a refusal
-    return;
+    return refuse(session->peer, full ? Refusal::kStorageFull : Refusal::kBusy, offer.assignment, {}, kTryAgain);
   }
-  if (*held > 0) parts_.metrics.add("shoal_uploads_resumed_total");
-  if (*held == offer.object.chunks()) return (*sink)->complete();
-  auto ticket =
-      parts_.bulk.offer_upload(offer.object, *held, std::move(*sink), kTicketValidity, {session.device, session.job});
-  if (!ticket.ok()) return refuse(session.peer, Refusal::kBusy, offer.assignment, ticket.error().message(), kTryAgain);
+  const std::uint32_t held = opening->held;
+  if (held > 0) parts_.metrics.add("shoal_uploads_resumed_total");
+  if (held == offer.object.chunks()) return opening->sink->complete();
+  auto ticket = parts_.bulk.offer_upload(offer.object, held, std::move(opening->sink), kTicketValidity,
+                                         {session->device, session->job});
+  if (!ticket.ok()) return refuse(session->peer, Refusal::kBusy, offer.assignment, ticket.error().message(), kTryAgain);
   tickets_[offer.assignment] = ticket->user;
-  send(session.peer, message::UploadTicket{offer.assignment, *ticket, *held});
+  send(session->peer, message::UploadTicket{offer.assignment, *ticket, held});
 }
 
 }  // namespace shoal::coordinator

@@ -4,8 +4,8 @@
 
 #include <cmath>
 #include <cstring>
-#include <future>
 #include <limits>
+#include <semaphore>
 
 #include "coordinator/memory_store.h"
 
@@ -43,30 +43,43 @@ struct Sent {
 
 class IntakeTest : public ::testing::Test {
  protected:
+  template <class Take>
+  auto wait_for(Take take) {
+    auto taken = take();
+    while (taken.empty()) {
+      woken.acquire();
+      taken = take();
+    }
+    return taken;
+  }
+
   // Everything from the first missing chunk on, then the result.
   IntakeResult send(const Sent& sent) {
-    const std::uint32_t held = store.bodies.open(sent.offer.assignment, sent.offer.object).value();
-    auto sink = intake.receive(sent.offer, held);
-    if (sink.ok()) {
-      for (std::uint32_t c = held; c < sent.chunks.size(); ++c)
-        if (!(*sink)->write(c, sent.chunks[c]).ok()) return result();
-      (*sink)->complete();
-    }
+    const Opening opening = open(sent);
+    for (std::uint32_t c = opening.held; c < sent.chunks.size(); ++c)
+      if (!opening.sink->write(c, sent.chunks[c]).ok()) return result();
+    opening.sink->complete();
     return result();
   }
+  Opening open(const Sent& sent) {
+    auto opening = intake.receive(sent.offer).value();
+    if (opening) return *opening;
+    EXPECT_TRUE(intake.settling(sent.offer.assignment));
+    const auto resumed = wait_for([&] { return intake.resumed(); });
+    EXPECT_EQ(resumed.size(), 1u);
+    EXPECT_FALSE(intake.settling(sent.offer.assignment));
+    return resumed.at(0).opening.value();
+  }
   IntakeResult result() {
-    woken.get_future().wait();
-    woken = {};
-    auto results = intake.results();
+    const auto results = wait_for([&] { return intake.results(); });
     EXPECT_EQ(results.size(), 1u);
     return results.at(0);
   }
-
   static std::vector<float> values() { return std::vector<float>(protocol::kChunkBytes / 4 + 100, 0.25f); }
 
   MemoryStore store;
-  std::promise<void> woken;
-  Intake intake{store.bodies, [this] { woken.set_value(); }};
+  std::counting_semaphore<> woken{0};
+  Intake intake{store.bodies, [this] { woken.release(); }};
 };
 
 TEST_F(IntakeTest, TakesAWellFormedUpdateAndMeasuresItsNorm) {
@@ -104,9 +117,53 @@ TEST_F(IntakeTest, JudgesChunksOfAnEarlierLifeAgain) {
   const Sent sent(values());
   ASSERT_TRUE(store.bodies.open(sent.offer.assignment, sent.offer.object).ok());
   ASSERT_TRUE(store.bodies.write(sent.offer.assignment, 0, sent.chunks[0]).ok());
+  EXPECT_EQ(open(sent).held, 1u);
   const IntakeResult taken = send(sent);  // sends chunk 1 only
   EXPECT_EQ(taken.refusal, Refusal::kNone);
   EXPECT_NEAR(taken.offer.facts.norm, 0.25 * std::sqrt(static_cast<double>(values().size())), 1e-6);
+}
+
+TEST_F(IntakeTest, GoesOnWhereItBrokeOffWithoutReadingBack) {
+  const Sent sent(values());
+  Opening opening = open(sent);
+  ASSERT_TRUE(opening.sink->write(0, sent.chunks[0]).ok());
+  opening = {};
+  store.faults.before = [](StoreOperation operation) -> Status {
+    EXPECT_NE(operation, StoreOperation::kBodyOpen) << "what was judged is remembered";
+    return {};
+  };
+  const auto again = intake.receive(sent.offer).value();
+  ASSERT_TRUE(again);
+  EXPECT_EQ(again->held, 1u);
+  const IntakeResult taken = send(sent);
+  EXPECT_EQ(taken.refusal, Refusal::kNone);
+  EXPECT_NEAR(taken.offer.facts.norm, 0.25 * std::sqrt(static_cast<double>(values().size())), 1e-6);
+}
+
+TEST_F(IntakeTest, AnotherObjectForTheSameAssignmentBeginsAnew) {
+  Sent first(values()), second(std::vector<float>(values().size(), 0.5f));
+  second.offer.object.key.fill(8);
+  ASSERT_TRUE(open(first).sink->write(0, first.chunks[0]).ok());
+  EXPECT_EQ(open(second).held, 0u);
+}
+
+// A crash after the sync and before the journal leaves a body that nobody was told of.
+TEST_F(IntakeTest, ACompleteBodyOfAnEarlierLifeGivesWayToAnother) {
+  const Sent first(values());
+  EXPECT_EQ(send(first).refusal, Refusal::kNone);
+  Sent second(std::vector<float>(values().size(), 0.5f));
+  second.offer.object.key.fill(8);
+  EXPECT_EQ(open(second).held, 0u);
+}
+
+TEST_F(IntakeTest, AStoredChunkThatIsDamagedIsAnUnsealableUpdate) {
+  Sent sent(values());
+  const std::vector<std::byte> noise(sent.chunks[0].size(), std::byte{3});
+  ASSERT_TRUE(store.bodies.open(sent.offer.assignment, sent.offer.object).ok());
+  ASSERT_TRUE(store.bodies.write(sent.offer.assignment, 0, noise).ok());
+  ASSERT_FALSE(intake.receive(sent.offer).value());
+  EXPECT_EQ(result().refusal, Refusal::kUnsealable);
+  EXPECT_FALSE(wait_for([&] { return intake.resumed(); }).at(0).opening.ok());
 }
 
 TEST_F(IntakeTest, ReportsAStoreThatIsFullWithoutARefusal) {
