@@ -189,7 +189,7 @@ TEST_F(UpdateBoxTest, ASourceOutlivesTheDrop) {
 
 TEST_F(UpdateBoxTest, DropsWhatWasDamagedWithALine) {
   const std::string path = folder_.file("update");
-  const auto damage = [](const std::string& path, std::uintmax_t at) {
+  const auto damage = [&](std::uintmax_t at) {
     std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(static_cast<std::streamoff>(at));
     const char flipped = static_cast<char>(file.get() ^ 1);
@@ -201,8 +201,8 @@ TEST_F(UpdateBoxTest, DropsWhatWasDamagedWithALine) {
     ASSERT_TRUE(open().seal(kFirst, {}, some_delta(1)).ok());
     const std::uint64_t size = fs::file_size(path);
     if (i % 4 == 0) fs::resize_file(path, 1 + random.below(size - 1));
-    if (i % 4 == 1) damage(path, random.below(size));
-    if (i % 4 == 2) damage(path, random.below(4096));
+    if (i % 4 == 1) damage(random.below(size));
+    if (i % 4 == 2) damage(random.below(4096));
     if (i % 4 == 3) fs::resize_file(path, size + 1 + random.below(5000));
     const UpdateBox box = open();
     ASSERT_FALSE(box.unsent()) << "case " << i;
