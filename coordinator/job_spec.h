@@ -31,7 +31,7 @@ inline EnumNames<LateRule> enum_names(LateRule) {
 struct FedAvgOptions {
   std::uint32_t cohort = 10;      // updates that close a round
   double over_selection = 1.0;    // assignments made for each update wanted
-  std::uint32_t min_devices = 0;  // idle devices that a round waits for; 0: as many as it invites
+  std::uint32_t min_devices = 0;  // idle devices that are enough for a round; 0: as many as it invites
   double min_fraction = 0.5;      // of the cohort; fewer at the deadline abandon the round
   Duration deadline{};            // 0: derived from what devices took before
   LateRule late = LateRule::kRefuse;
@@ -41,7 +41,7 @@ struct FedAvgOptions {
   void visit(Visitor& v) {
     v("cohort", cohort, between(1u, 100000u), "Updates that close a round");
     v("over_selection", over_selection, between(1.0, 10.0), "Devices invited for each update wanted");
-    v("min_devices", min_devices, any, "Available devices that a round waits for; 0: as many as it invites");
+    v("min_devices", min_devices, any, "Idle devices that are enough for a round; 0: as many as it invites");
     v("min_fraction", min_fraction, between(0.0, 1.0),
       "Share of the cohort below which the deadline abandons the round");
     v("deadline", deadline, any, "Longest round; 0s derives it from earlier rounds");
