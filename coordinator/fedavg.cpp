@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/rng.h"
+#include "coordinator/pause.h"
 
 namespace shoal::coordinator {
 namespace {
@@ -13,9 +14,7 @@ using protocol::Refusal;
 constexpr Duration kFirstDeadline = std::chrono::minutes(15);  // nothing is known about the devices yet
 constexpr Duration kShortestDeadline = std::chrono::seconds(10);
 constexpr Duration kLongestDeadline = std::chrono::hours(24);
-constexpr int kDeadlineMargin = 4;                         // times what the slowest recent device took
-constexpr Duration kFirstPause = std::chrono::seconds(1);  // after an abandoned round; doubles with each in a row
-constexpr std::uint32_t kMostDoublings = 9;                // up to about eight minutes
+constexpr int kDeadlineMargin = 4;  // times what the slowest recent device took
 
 }  // namespace
 
@@ -34,21 +33,55 @@ Duration FedAvg::lease(Duration until_deadline) const {
   return until_deadline + round_time() * spec_.fedavg.late_staleness;
 }
 
-Decisions FedAvg::on_idle(const PolicyView& view) {
-  if (state_.open || view.folding || view.now < state_.not_before) return {};
+bool FedAvg::may_open(const PolicyView& view) const {
+  return !state_.open && !view.folding && view.now >= state_.not_before;
+}
+
+// Devices that the next round would like to invite.
+std::size_t FedAvg::invited() const {
   const std::size_t carried = std::min<std::size_t>(state_.entries.size(), spec_.fedavg.cohort);
   const auto missing = static_cast<double>(spec_.fedavg.cohort - carried);
-  const auto wanted = static_cast<std::size_t>(std::ceil(missing * spec_.fedavg.over_selection));
-  if (view.idle.size() < std::max<std::size_t>({wanted, spec_.fedavg.min_devices, 1})) return {};
+  return std::max<std::size_t>(static_cast<std::size_t>(std::ceil(missing * spec_.fedavg.over_selection)), 1);
+}
+
+// Devices without which it does not open. Those of carried updates take part already.
+std::size_t FedAvg::needed() const {
+  const std::size_t least = spec_.fedavg.min_devices;
+  if (least == 0) return invited();
+  return least > state_.entries.size() ? least - state_.entries.size() : 1;
+}
+
+std::size_t FedAvg::free_devices(const PolicyView& view) const {
+  return view.idle.size() -
+         static_cast<std::size_t>(std::count_if(state_.entries.begin(), state_.entries.end(),
+                                                [&](const Entry& e) { return view.idle.contains(e.device); }));
+}
+
+DeviceSet FedAvg::without_update(const DeviceSet& idle) const {
+  DeviceSet devices = idle;
+  for (const Entry& entry : state_.entries) devices.erase(entry.device);
+  return devices;
+}
+
+std::size_t FedAvg::devices_wanted(const PolicyView& view) const {
+  return may_open(view) && free_devices(view) < needed() ? needed() : 0;
+}
+
+Decisions FedAvg::on_idle(const PolicyView& view) {
+  if (!may_open(view) || free_devices(view) < needed()) return {};
+  const DeviceSet devices = without_update(view.idle);
+  const std::size_t n = std::min(invited(), devices.size());
+  const auto updates = static_cast<std::uint32_t>(state_.entries.size() + n);
 
   Decisions decisions;
   state_.open = true;
+  state_.cohort = std::min(spec_.fedavg.cohort, updates);
   state_.replaced = 0;
   ++state_.round;
   state_.deadline = saturating_add(view.now, round_time());
   Stream draw(spec_.seed, "cohort", state_.round);
-  for (std::uint64_t i : draw.sample(view.idle.size(), std::max<std::size_t>(wanted, 1)))
-    decisions.assign.push_back({view.idle[i], 0, lease(round_time())});
+  for (std::uint64_t i : draw.sample(devices.size(), n))
+    decisions.assign.push_back({devices[i], 0, lease(round_time())});
   decisions.set.push_back({state_.round, state_.deadline});
   decisions.opened = true;
   return decisions;
@@ -76,20 +109,18 @@ Decisions FedAvg::on_update(const Entry& entry, const PolicyView& view) {
   return decisions;
 }
 
-Decisions FedAvg::on_failure(AssignmentId assignment, DeviceId device, const PolicyView& view) {
+Decisions FedAvg::on_failure(AssignmentId assignment, DeviceId, const PolicyView& view) {
   state_.stragglers.erase(assignment);
   if (state_.outstanding.erase(assignment) == 0) return {};
-  // A replacement trains within what is left of the deadline; not the device that has just failed.
-  std::vector<DeviceId> others;
-  std::copy_if(view.idle.begin(), view.idle.end(), std::back_inserter(others), [&](DeviceId d) { return d != device; });
-  if (state_.open && view.now < state_.deadline && !others.empty() && state_.replaced < spec_.fedavg.cohort) {
-    ++state_.replaced;
-    Stream draw(spec_.seed, "replacement", assignment.value);
-    Decisions decisions;
-    decisions.assign.push_back({others[draw.below(others.size())], 0, lease(state_.deadline - view.now)});
-    return decisions;
-  }
-  return settle(view, false);
+  if (!state_.open || view.now >= state_.deadline || state_.replaced >= state_.cohort || free_devices(view) == 0)
+    return settle(view, false);
+  // A replacement trains within what is left of the deadline.
+  ++state_.replaced;
+  const DeviceSet devices = without_update(view.idle);
+  Stream draw(spec_.seed, "replacement", assignment.value);
+  Decisions decisions;
+  decisions.assign.push_back({devices[draw.below(devices.size())], 0, lease(state_.deadline - view.now)});
+  return decisions;
 }
 
 Decisions FedAvg::on_timer(std::uint64_t key, const PolicyView& view) {
@@ -103,9 +134,9 @@ Decisions FedAvg::on_committed(const PolicyView&) { return {}; }
 Decisions FedAvg::settle(const PolicyView& view, bool out_of_time) {
   if (!state_.open) return {};
   const std::size_t received = state_.entries.size();
-  if (received >= spec_.fedavg.cohort) return close(view);
+  if (received >= state_.cohort) return close(view);
   if (!out_of_time && !state_.outstanding.empty()) return {};
-  const double enough = std::max(1.0, spec_.fedavg.min_fraction * spec_.fedavg.cohort);
+  const double enough = std::max(1.0, spec_.fedavg.min_fraction * state_.cohort);
   return static_cast<double>(received) >= enough ? close(view) : abandon(view);
 }
 
@@ -145,8 +176,7 @@ Decisions FedAvg::close(const PolicyView& view) {
 
 Decisions FedAvg::abandon(const PolicyView& view) {
   Decisions decisions;
-  const Duration pause = kFirstPause * (1 << std::min(state_.abandoned++, kMostDoublings));
-  state_.not_before = saturating_add(view.now, pause);
+  state_.not_before = saturating_add(view.now, pause_after(++state_.abandoned));
   for (AssignmentId id : state_.outstanding) decisions.revoke.emplace_back(id, Refusal::kRoundAbandoned);
   decisions.set.push_back(
       {state_.round, state_.not_before});  // replaces the deadline; the machine then offers devices again

@@ -21,6 +21,9 @@ class FedBuff final : public Policy {
   Decisions on_failure(AssignmentId assignment, DeviceId device, const PolicyView& view) override;
   Decisions on_committed(const PolicyView& view) override;
   void on_assigned(AssignmentId assignment, const Dispatch& dispatch, const PolicyView& view) override;
+  std::size_t devices_wanted(const PolicyView& view) const override {
+    return state_.training.empty() && view.idle.empty() ? 1 : 0;
+  }
   void save(Encoder& encoder) const override { encoder(state_); }
   void load(Decoder& decoder) override { decoder(state_); }
 

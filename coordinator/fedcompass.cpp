@@ -23,7 +23,7 @@ Duration time_for(double steps, double speed) { return from_seconds(std::min(ste
 
 Decisions FedCompass::on_idle(const PolicyView& view) {
   Decisions decisions;
-  fill_places(view, std::nullopt, decisions);
+  fill_places(view, decisions);
   return decisions;
 }
 
@@ -79,7 +79,6 @@ Decisions FedCompass::on_failure(AssignmentId assignment, DeviceId device, const
   client.speed = 0;  // whatever it was, it did not hold
   ++client.failures;
   start_fold(view, decisions);
-  fill_places(view, device, decisions);
   return decisions;
 }
 
@@ -149,18 +148,26 @@ void FedCompass::start_fold(const PolicyView& view, Decisions& decisions) {
                                                [](const auto& item) { return item.second.place == Place::kTraining; }));
 }
 
+std::size_t FedCompass::taken() const {
+  return static_cast<std::size_t>(std::count_if(state_.clients.begin(), state_.clients.end(),
+                                                [](const auto& item) { return item.second.place != Place::kFree; }));
+}
+
+std::size_t FedCompass::devices_wanted(const PolicyView& view) const {
+  if (!state_.started) return view.idle.size() < spec_.fedcompass.devices ? spec_.fedcompass.devices : 0;
+  return taken() == 0 && view.idle.empty() ? 1 : 0;
+}
+
 // Idle devices take the places that are free: at the start all of them, later those of lost devices.
-void FedCompass::fill_places(const PolicyView& view, std::optional<DeviceId> except, Decisions& decisions) {
+void FedCompass::fill_places(const PolicyView& view, Decisions& decisions) {
   const std::size_t wanted = spec_.fedcompass.devices;
   if (!state_.started && view.idle.size() < wanted) return;
-  const auto taken =
-      static_cast<std::size_t>(std::count_if(state_.clients.begin(), state_.clients.end(),
-                                             [](const auto& item) { return item.second.place != Place::kFree; }));
-  if (taken >= wanted) return;
+  const std::size_t places = wanted - std::min(wanted, taken());
+  if (places == 0) return;
   std::vector<std::pair<double, DeviceId>> candidates;  // by speed, the unknown ones last
   for (DeviceId device : view.idle) {
     const auto client = state_.clients.find(device);
-    if (device == except || (client != state_.clients.end() && client->second.place != Place::kFree)) continue;
+    if (client != state_.clients.end() && client->second.place != Place::kFree) continue;
     const bool known = client != state_.clients.end() && client->second.speed > 0;
     candidates.emplace_back(known ? client->second.speed : INFINITY, device);
   }
@@ -168,7 +175,7 @@ void FedCompass::fill_places(const PolicyView& view, std::optional<DeviceId> exc
   state_.started = true;
   std::vector<std::pair<double, DeviceId>> chosen;
   Stream draw(spec_.seed, "places", ++state_.draws);
-  for (std::uint64_t i : draw.sample(candidates.size(), std::min(wanted - taken, candidates.size())))
+  for (std::uint64_t i : draw.sample(candidates.size(), std::min(places, candidates.size())))
     chosen.push_back(candidates[i]);
   std::sort(chosen.begin(), chosen.end());
   for (const auto& [speed, device] : chosen) assign(device, view, decisions);

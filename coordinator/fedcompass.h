@@ -17,7 +17,6 @@
 #pragma once
 
 #include <map>
-#include <optional>
 #include <set>
 #include <vector>
 
@@ -35,6 +34,7 @@ class FedCompass final : public Policy {
   Decisions on_failure(AssignmentId assignment, DeviceId device, const PolicyView& view) override;
   Decisions on_committed(const PolicyView& view) override;
   void on_assigned(AssignmentId assignment, const Dispatch& dispatch, const PolicyView& view) override;
+  std::size_t devices_wanted(const PolicyView& view) const override;
   void save(Encoder& encoder) const override { encoder(state_); }
   void load(Decoder& decoder) override { decoder(state_); }
 
@@ -92,11 +92,12 @@ class FedCompass final : public Policy {
   void leave_group(DeviceId device, Decisions& decisions);
   void close(GroupId id, Decisions& decisions);
   void start_fold(const PolicyView& view, Decisions& decisions);
-  void fill_places(const PolicyView& view, std::optional<DeviceId> except, Decisions& decisions);
+  void fill_places(const PolicyView& view, Decisions& decisions);
   void assign(DeviceId device, const PolicyView& view, Decisions& decisions);
   bool join(DeviceId device, Time now);
   void begin_group(DeviceId device, Time now, Decisions& decisions);
   Duration lease(const Client& client) const;
+  std::size_t taken() const;
 
   JobSpec spec_;
   State state_;

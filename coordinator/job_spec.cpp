@@ -1,7 +1,10 @@
 #include "coordinator/job_spec.h"
 
 #include <cmath>
+#include <utility>
 
+#include "base/option_ranges.h"
+#include "protocol/limits.h"
 #include "protocol/message_limits.h"
 
 namespace shoal::coordinator {
@@ -21,28 +24,55 @@ double max_weight(const JobSpec& spec) {
   return spec.policy == PolicyKind::kFedAvg ? static_cast<double>(spec.limits.max_samples) : 1.0;
 }
 
+namespace {
+
+Error invalid(std::string why) { return Error(ErrorCode::kInvalid, std::move(why)); }
+
+// It is written into lists, logs and the labels of metrics as it is.
+Status check_name(const std::string& name) {
+  if (name.empty() || name.size() > 64) return invalid("name must have 1 to 64 characters");
+  for (unsigned char c : name)
+    if (c < 0x21 || c > 0x7e || c == '/' || c == '\\' || c == '"' || c == '\'' || c == '`')
+      return invalid("name may only hold printable ASCII characters without spaces, quotes, slashes and backslashes");
+  return {};
+}
+
+Status check_fedavg(const FedAvgOptions& options) {
+  if (options.late == LateRule::kKeep && options.deadline * options.late_staleness > protocol::kMaxDuration)
+    return invalid("fedavg.deadline times fedavg.late_staleness is above ten years, for which no update is waited for");
+  return {};
+}
+
+Status check_fedcompass(const FedCompassOptions& options) {
+  if (options.min_steps > options.max_steps) return invalid("fedcompass.min_steps is larger than fedcompass.max_steps");
+  if (options.alpha <= 0) return invalid("fedcompass.alpha must be above 0");
+  return {};
+}
+
+}  // namespace
+
 Status check(const JobSpec& spec) {
-  const auto invalid = [](std::string why) { return Error(ErrorCode::kInvalid, std::move(why)); };
-  if (spec.name.empty() || spec.name.size() > 64) return invalid("name must have 1 to 64 characters");
-  for (unsigned char c : spec.name)
-    if (c < 0x21 || c > 0x7e || c == '/')
-      return invalid("name may only hold printable characters without spaces and slashes");
-  if (spec.policy == PolicyKind::kFedCompass && spec.fedcompass.min_steps > spec.fedcompass.max_steps)
-    return invalid("fedcompass.min_steps is larger than fedcompass.max_steps");
-  if (spec.policy == PolicyKind::kFedCompass && spec.fedcompass.alpha <= 0)
-    return invalid("fedcompass.alpha must be above 0");
-  if (spec.policy == PolicyKind::kFedBuff && spec.fedbuff.concurrency < 1)
-    return invalid("fedbuff.concurrency must be at least 1");
-  if (spec.policy == PolicyKind::kFedAvg && spec.fedavg.deadline < Duration::zero())
-    return invalid("fedavg.deadline is negative");
-  if (spec.optimizer.learning_rate <= 0) return invalid("optimizer.learning_rate must be above 0");
+  SHOAL_TRY(check_name(spec.name));
+  SHOAL_TRY(check_ranges(spec));
   SHOAL_TRY(protocol::check(spec.training));
+  if (spec.policy == PolicyKind::kFedAvg) SHOAL_TRY(check_fedavg(spec.fedavg));
+  if (spec.policy == PolicyKind::kFedCompass) SHOAL_TRY(check_fedcompass(spec.fedcompass));
+  if (spec.optimizer.learning_rate <= 0) return invalid("optimizer.learning_rate must be above 0");
+  if (spec.training.learning_rate <= 0) return invalid("training.learning_rate must be above 0");
+  if (spec.weigh_steps && spec.training.learning_rate * spec.training.proximal >= 1)
+    return invalid(
+        "weigh_steps needs training.learning_rate times training.proximal below 1: beyond, a local step leaps "
+        "over the model that it is pulled to");
   if (spec.training.plan != "full")
     return invalid("training.plan \"" + spec.training.plan + "\" is unknown; use \"full\"");
-  if (spec.evaluation.every > 0 && spec.evaluation.lease <= Duration::zero())
-    return invalid("evaluation.lease must be above 0");
   auto scale = aggregation::SumScale::make(max_weight(spec), spec.limits.update_bound, max_updates(spec));
-  if (!scale.ok()) return std::move(scale).error().because_of_this("the limits leave no room for exact sums");
+  if (!scale.ok()) {
+    const std::string updates = spec.policy == PolicyKind::kFedAvg    ? "fedavg.cohort"
+                                : spec.policy == PolicyKind::kFedBuff ? "fedbuff.buffer"
+                                                                      : "fedcompass.devices";
+    return std::move(scale).error().because_of_this("limits.update_bound, limits.max_samples and " + updates +
+                                                    " leave no room for exact sums");
+  }
   return {};
 }
 

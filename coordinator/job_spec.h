@@ -27,11 +27,14 @@ inline EnumNames<LateRule> enum_names(LateRule) {
   return kNames;
 }
 
+// Of a duration that a job may set; a multiple of it by any other option does not overflow.
+inline constexpr Duration kMaxJobDuration = std::chrono::hours(24 * 30);
+
 // Synchronous rounds (McMahan et al. 2017; over-selection and deadlines as in Bonawitz et al. 2019).
 struct FedAvgOptions {
   std::uint32_t cohort = 10;      // updates that close a round
   double over_selection = 1.0;    // assignments made for each update wanted
-  std::uint32_t min_devices = 0;  // idle devices that a round waits for; 0: as many as it invites
+  std::uint32_t min_devices = 0;  // idle devices that are enough for a round; 0: as many as it invites
   double min_fraction = 0.5;      // of the cohort; fewer at the deadline abandon the round
   Duration deadline{};            // 0: derived from what devices took before
   LateRule late = LateRule::kRefuse;
@@ -41,10 +44,11 @@ struct FedAvgOptions {
   void visit(Visitor& v) {
     v("cohort", cohort, between(1u, 100000u), "Updates that close a round");
     v("over_selection", over_selection, between(1.0, 10.0), "Devices invited for each update wanted");
-    v("min_devices", min_devices, any, "Available devices that a round waits for; 0: as many as it invites");
+    v("min_devices", min_devices, any, "Idle devices that are enough for a round; 0: as many as it invites");
     v("min_fraction", min_fraction, between(0.0, 1.0),
       "Share of the cohort below which the deadline abandons the round");
-    v("deadline", deadline, any, "Longest round; 0s derives it from earlier rounds");
+    v("deadline", deadline, between(Duration::zero(), kMaxJobDuration),
+      "Longest round; 0s derives it from earlier rounds");
     v("late", late, any, "Updates that arrive after their round closed: refuse or keep");
     v("late_staleness", late_staleness, between(1u, 1000u), "Versions after which a kept late update is refused");
   }
@@ -110,7 +114,7 @@ struct EvaluationOptions {
   void visit(Visitor& v) {
     v("every", every, any, "Versions between evaluations on devices' test splits; 0 never evaluates");
     v("devices", devices, between(1u, 100000u), "Devices sampled for one evaluation");
-    v("lease", lease, any, "Longest evaluation");
+    v("lease", lease, between(Duration(std::chrono::seconds(1)), kMaxJobDuration), "Longest evaluation");
   }
   template <class Archive>
   void fields(Archive& a) {

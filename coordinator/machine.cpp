@@ -41,8 +41,10 @@ Result<Machine> Machine::load(std::string_view bytes) {
   decoder(s);
   if (!decoder.at_end())
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
-  for (const auto& [id, device] : s.devices)
+  for (const auto& [id, device] : s.devices) {
     if (device.idle()) s.idle.insert(id);
+    if (device.idle_after) s.timers.insert({*device.idle_after, State::TimerKind::kPause, {}, id.value});
+  }
   for (const auto& [id, open] : s.assignments)
     s.timers.insert({open.expires, State::TimerKind::kLease, open.assignment.job, id.value});
   for (const auto& [id, job] : s.jobs) {
@@ -70,7 +72,7 @@ std::optional<protocol::Assignment> Machine::assignment_of(DeviceId device, Time
 
 namespace {
 
-JobSummary summarize(JobId id, const JobState& job, std::uint32_t outstanding) {
+JobSummary summarize(const Machine::State& s, JobId id, const JobState& job, std::uint32_t outstanding) {
   JobSummary summary;
   summary.job = id;
   summary.spec = job.spec;
@@ -81,6 +83,9 @@ JobSummary summarize(JobId id, const JobState& job, std::uint32_t outstanding) {
   summary.updates = job.updates;
   summary.outstanding = outstanding;
   summary.pending = static_cast<std::uint32_t>(job.pending.size());
+  summary.devices_idle = s.idle.size();
+  if (job.running() && !job.finishing() && !s.storage_full)
+    summary.devices_wanted = job.policy->devices_wanted({s.now, job.version, job.fold.has_value(), s.idle});
   return summary;
 }
 
@@ -90,7 +95,7 @@ std::vector<JobSummary> Machine::jobs() const {
   std::map<JobId, std::uint32_t> outstanding;
   for (const auto& [id, open] : state_->assignments) ++outstanding[open.assignment.job];
   std::vector<JobSummary> summaries;
-  for (const auto& [id, job] : state_->jobs) summaries.push_back(summarize(id, job, outstanding[id]));
+  for (const auto& [id, job] : state_->jobs) summaries.push_back(summarize(*state_, id, job, outstanding[id]));
   return summaries;
 }
 
@@ -99,7 +104,7 @@ std::optional<JobSummary> Machine::job(JobId id) const {
   if (found == state_->jobs.end()) return std::nullopt;
   std::uint32_t outstanding = 0;
   for (const auto& [a, open] : state_->assignments) outstanding += open.assignment.job == id;
-  return summarize(id, found->second, outstanding);
+  return summarize(*state_, id, found->second, outstanding);
 }
 
 std::size_t Machine::online_devices() const {

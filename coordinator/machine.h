@@ -25,9 +25,11 @@ struct JobSummary {
   std::string reason;
   Version version = 0;
   bool folding = false;
-  std::uint64_t updates = 0;      // folded so far
-  std::uint32_t outstanding = 0;  // open assignments
-  std::uint32_t pending = 0;      // received, not folded
+  std::uint64_t updates = 0;       // folded so far
+  std::uint32_t outstanding = 0;   // open assignments
+  std::uint32_t pending = 0;       // received, not folded
+  std::size_t devices_wanted = 0;  // the job waits for that many idle devices; 0: it does not wait for devices
+  std::size_t devices_idle = 0;
 };
 
 class Machine {

@@ -13,6 +13,8 @@ void check_devices(const Machine::State& s, Problems& problems) {
     const bool listed = s.idle.contains(id);
     if (listed != device.idle())
       problems.push_back("device " + std::to_string(id.value) + " is wrongly listed as idle or not");
+    if (device.idle_after && !s.timers.contains({*device.idle_after, Machine::State::TimerKind::kPause, {}, id.value}))
+      problems.push_back("device " + std::to_string(id.value) + " pauses for ever");
     if (device.working && !s.assignments.contains(device.working))
       problems.push_back("device " + std::to_string(id.value) + " works on an assignment that is not open");
   }
@@ -36,9 +38,12 @@ void check_assignments(const Machine::State& s, Problems& problems) {
 
 void check_jobs(const Machine::State& s, Problems& problems) {
   std::size_t timers = s.assignments.size();
+  for (const auto& [id, device] : s.devices) timers += device.idle_after.has_value();
   for (const auto& [id, job] : s.jobs) {
     const std::string name = "job " + std::to_string(id.value);
     timers += job.policy_timers.size() + (job.evaluation ? 1 : 0);
+    if (job.evaluation && !job.versions.contains(job.evaluation->next.value_or(job.evaluation->version)))
+      problems.push_back(name + " evaluates a dropped version");
     if (!job.versions.contains(job.version)) problems.push_back(name + " has lost its newest version");
     if (!job.running() && (job.fold || !job.pending.empty())) problems.push_back(name + " has ended with work in hand");
     if (!job.fold) continue;

@@ -14,7 +14,7 @@
 namespace shoal::coordinator {
 
 // Raised whenever anything that a snapshot holds changes its layout: policies, job options, what is below.
-inline constexpr std::uint32_t kStateFormat = 1;
+inline constexpr std::uint32_t kStateFormat = 2;
 
 // How a device's newest finished assignment ended, so that a repeated offer gets the same answer.
 struct LastAnswer {
@@ -33,12 +33,14 @@ struct DeviceState {
   protocol::DeviceFacts facts;
   AssignmentId working;  // its open assignment; a device has at most one
   LastAnswer last;
+  std::uint32_t failures = 0;      // assignments in a row that ended without what they asked for
+  std::optional<Time> idle_after;  // it pauses until then, since a device that fails at once would be asked without end
   template <class A>
   void fields(A& a) {
-    a(online, revoked, facts, working, last);
+    a(online, revoked, facts, working, last, failures, idle_after);
   }
 
-  bool idle() const { return online && !revoked && !working; }
+  bool idle() const { return online && !revoked && !working && !idle_after; }
 };
 
 struct OpenAssignment {
@@ -60,9 +62,10 @@ struct EvaluationState {
   std::set<AssignmentId> outstanding;
   std::uint32_t answered = 0;
   protocol::EvaluationFacts facts;
+  std::optional<Version> next;  // the newest version that came due meanwhile
   template <class A>
   void fields(A& a) {
-    a(version, wanted, give_up, asked, outstanding, answered, facts);
+    a(version, wanted, give_up, asked, outstanding, answered, facts, next);
   }
 };
 
@@ -87,6 +90,7 @@ struct JobState {
   std::map<AssignmentId, Entry> pending;        // received, with the policy
   std::map<std::uint64_t, Time> policy_timers;  // by the policy's key
   std::set<Version> versions;                   // that exist in the store
+  std::map<DeviceId, std::uint64_t> given;      // times that a device was given the newest version to train
   std::optional<EvaluationState> evaluation;
   RoundTally tally;
   std::unique_ptr<Policy> policy;
@@ -98,7 +102,8 @@ struct JobState {
   // `Archive` is Encoder or Decoder; the policy travels as bytes.
   template <class A>
   void fields(A& a) {
-    a(spec, status, reason, stopping, version, updates, fold, pending, policy_timers, versions, evaluation, tally);
+    a(spec, status, reason, stopping, version, updates, fold, pending, policy_timers, versions, given, evaluation,
+      tally);
     if constexpr (std::is_same_v<A, Encoder>) {
       policy->save(a);
     } else if (a.ok()) {
@@ -118,12 +123,12 @@ struct Machine::State {
   std::map<JobId, JobState> jobs;
 
   // Derived; rebuilt by load().
-  enum class TimerKind : std::uint8_t { kLease, kPolicy, kEvaluation };
+  enum class TimerKind : std::uint8_t { kPause, kLease, kPolicy, kEvaluation };
   struct Timer {
     Time at{};
     TimerKind kind{};
-    JobId job;
-    std::uint64_t key = 0;  // assignment, policy key or 0
+    JobId job;              // none for a pause
+    std::uint64_t key = 0;  // device, assignment, policy key or 0
     auto operator<=>(const Timer&) const = default;
   };
   std::set<Timer> timers;

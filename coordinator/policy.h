@@ -5,6 +5,7 @@
 //   x <- ServerOpt(x, scale * sum over entries of weight_e * delta_e).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -91,12 +92,16 @@ class Policy {
   // Its device is idle already.
   virtual Decisions on_update(const Entry& entry, const PolicyView& view) = 0;
   virtual Decisions on_timer(std::uint64_t key, const PolicyView& view) = 0;
-  // The assignment ended without an update: lease expired, device lost or failed. Not called for revoked ones.
+  // The assignment ended without an update: lease expired, device lost or failed. Not called for revoked ones. The
+  // device pauses before it is idle again. on_idle follows.
   virtual Decisions on_failure(AssignmentId assignment, DeviceId device, const PolicyView& view) = 0;
   // The fold is durable; view.version is the new version. on_idle follows.
   virtual Decisions on_committed(const PolicyView& view) = 0;
   // An assignment asked for in Decisions::assign got this id (or none: the device was taken meanwhile, which is a bug).
   virtual void on_assigned(AssignmentId assignment, const Dispatch& dispatch, const PolicyView& view) = 0;
+
+  // Idle devices without which no more work begins, for people to see; 0 while the job does not wait for devices.
+  virtual std::size_t devices_wanted(const PolicyView& view) const = 0;
 
   // The complete state; load() is called on a fresh object made from the same options.
   virtual void save(Encoder& encoder) const = 0;

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/rng.h"
+#include "coordinator/pause.h"
 
 namespace shoal::coordinator {
 
@@ -13,6 +14,18 @@ using protocol::TaskKind;
 using TimerKind = Machine::State::TimerKind;
 
 // ---- assignments ----
+
+namespace {
+
+// Of device and version, so that a plain training loop can draw the same batches; and of how often the device was given
+// that version before, so that it never does the same work twice.
+std::uint64_t training_seed(JobState& job, DeviceId device) {
+  const std::uint64_t again = job.given[device]++;
+  const std::uint64_t first = derive_seed(job.spec.seed, "train", device.value, job.version);
+  return again == 0 ? first : derive_seed(first, "again", again);
+}
+
+}  // namespace
 
 AssignmentId Turn::assign(JobId id, TaskKind kind, const Dispatch& dispatch) {
   JobState& job = s_.jobs.at(id);
@@ -28,8 +41,7 @@ AssignmentId Turn::assign(JobId id, TaskKind kind, const Dispatch& dispatch) {
   a.kind = kind;
   a.version = kind == TaskKind::kEvaluate ? job.evaluation->version : job.version;
   a.steps = dispatch.steps;
-  // Of device and version alone, so that a plain training loop can draw the same batches.
-  a.seed = derive_seed(job.spec.seed, "train", dispatch.device.value, a.version);
+  if (kind == TaskKind::kTrain) a.seed = training_seed(job, dispatch.device);
   a.lease = dispatch.lease;
   a.training = job.spec.training;
   a.bound = job.spec.limits.update_bound;
@@ -51,6 +63,7 @@ OpenAssignment Turn::end_assignment(AssignmentId id, const Digest& digest, Refus
   DeviceState& device = s_.devices.at(open.device);
   device.working = {};
   device.last = {id, digest, refusal};
+  if (refusal == Refusal::kNone) device.failures = 0;
   set_idle(open.device, device.idle());
   offer_ = true;
   return open;
@@ -58,6 +71,7 @@ OpenAssignment Turn::end_assignment(AssignmentId id, const Digest& digest, Refus
 
 void Turn::fail_assignment(AssignmentId id, Refusal refusal, bool told) {
   const OpenAssignment open = end_assignment(id, {}, refusal);
+  pause(open.device);
   const JobId job_id = open.assignment.job;
   JobState& job = s_.jobs.at(job_id);
   if (told) emit(action::Revoke{open.device, id, refusal});
@@ -67,6 +81,13 @@ void Turn::fail_assignment(AssignmentId id, Refusal refusal, bool told) {
   }
   ++job.tally.failed;
   apply(job_id, job, job.policy->on_failure(id, open.device, view(job)));
+}
+
+void Turn::pause(DeviceId id) {
+  DeviceState& device = s_.devices.at(id);
+  device.idle_after = saturating_add(s_.now, pause_after(++device.failures));
+  s_.timers.insert({*device.idle_after, TimerKind::kPause, {}, id.value});
+  set_idle(id, false);
 }
 
 void Turn::set_idle(DeviceId id, bool idle) {
@@ -179,7 +200,7 @@ void Turn::drop_versions(JobId id, JobState& job) {
   std::set<Version> needed;
   for (const auto& [assignment, open] : s_.assignments)
     if (open.assignment.job == id) needed.insert(open.assignment.version);
-  if (job.evaluation) needed.insert(job.evaluation->version);
+  if (job.evaluation) needed.insert({job.evaluation->version, job.evaluation->next.value_or(job.version)});
   action::DropVersions drop{id, {}};
   for (Version version : job.versions)
     if (version + job.spec.keep_versions <= job.version && !needed.contains(version)) drop.versions.push_back(version);
@@ -221,18 +242,26 @@ void Turn::end_job(JobId id, JobState& job, JobStatus status, std::string reason
 
 // ---- evaluations ----
 
-void Turn::begin_evaluation(JobId id, JobState& job) {
+void Turn::evaluate_if_due(JobId id, JobState& job) {
   const EvaluationOptions& options = job.spec.evaluation;
-  if (options.every == 0 || job.stopping || job.evaluation) return;
-  if (job.version % options.every != 0 && job.version < job.spec.rounds) return;
+  if (options.every == 0 || (job.version % options.every != 0 && job.version < job.spec.rounds)) return;
+  if (job.evaluation) {
+    job.evaluation->next = job.version;  // one that waited before it is skipped: the newest one matters, and the last
+  } else {
+    begin_evaluation(id, job, job.version);
+  }
+}
+
+void Turn::begin_evaluation(JobId id, JobState& job, Version version) {
+  if (job.stopping) return;
   const auto able = std::count_if(s_.devices.begin(), s_.devices.end(), [](const auto& d) {
     return d.second.online && !d.second.revoked && d.second.facts.test_samples > 0;
   });
   if (able == 0) return;
   EvaluationState evaluation;
-  evaluation.version = job.version;
-  evaluation.wanted = std::min(options.devices, static_cast<std::uint32_t>(able));
-  evaluation.give_up = saturating_add(s_.now, options.lease);
+  evaluation.version = version;
+  evaluation.wanted = std::min(job.spec.evaluation.devices, static_cast<std::uint32_t>(able));
+  evaluation.give_up = saturating_add(s_.now, job.spec.evaluation.lease);
   s_.timers.insert({evaluation.give_up, TimerKind::kEvaluation, id, 0});
   job.evaluation = std::move(evaluation);
   serve_evaluation(id, job);
@@ -259,9 +288,11 @@ void Turn::end_evaluation_if_done(JobId id, JobState& job, bool out_of_time) {
   if (!out_of_time && (evaluation.wanted > 0 || !evaluation.outstanding.empty())) return;
   s_.timers.erase({evaluation.give_up, TimerKind::kEvaluation, id, 0});
   const std::set<AssignmentId> outstanding = std::move(evaluation.outstanding);
+  const std::optional<Version> next = evaluation.next;
   emit(action::Evaluated{id, evaluation.version, evaluation.answered, evaluation.facts});
   job.evaluation.reset();
   for (AssignmentId assignment : outstanding) fail_assignment(assignment, Refusal::kLeaseExpired, true);
+  if (next) begin_evaluation(id, job, *next);
   finish_if_done(id, job);
   offer_ = true;
 }

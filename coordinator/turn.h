@@ -34,8 +34,10 @@ class Turn {
   AssignmentId assign(JobId job, protocol::TaskKind kind, const Dispatch& dispatch);
   // Ends an open assignment: its device becomes idle and remembers the answer.
   OpenAssignment end_assignment(AssignmentId id, const Digest& digest, protocol::Refusal refusal);
-  // Ends it without an update, tells the policy or the evaluation. `told` = the device gets a Revoke.
+  // Ends it without what it asked for, by its device's fault: the device pauses, the policy or the evaluation is told.
+  // `told` = the device gets a Revoke.
   void fail_assignment(AssignmentId id, protocol::Refusal refusal, bool told);
+  void pause(DeviceId id);
   void set_idle(DeviceId id, bool idle);
 
   // jobs
@@ -48,7 +50,8 @@ class Turn {
   void end_job(JobId id, JobState& job, JobStatus status, std::string reason);
 
   // evaluations
-  void begin_evaluation(JobId id, JobState& job);
+  void evaluate_if_due(JobId id, JobState& job);
+  void begin_evaluation(JobId id, JobState& job, Version version);
   void serve_evaluation(JobId id, JobState& job);
   void end_evaluation_if_done(JobId id, JobState& job, bool out_of_time);
 

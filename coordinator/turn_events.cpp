@@ -1,4 +1,7 @@
 // The events, one function each: who is told, and what it means for the state.
+#include <algorithm>
+#include <cmath>
+
 #include "base/check.h"
 #include "coordinator/turn.h"
 
@@ -6,6 +9,17 @@ namespace shoal::coordinator {
 
 using protocol::Refusal;
 using protocol::TaskKind;
+
+namespace {
+
+// What a device may say that it evaluated: no more examples than it announced and the job believes.
+Refusal judge(const protocol::EvaluationFacts& said, const protocol::DeviceFacts& device, std::uint64_t max_samples) {
+  if (said.samples == 0 || said.samples > std::min(device.test_samples, max_samples)) return Refusal::kSampleCount;
+  if (said.correct > said.samples || !std::isfinite(said.loss_sum) || said.loss_sum < 0) return Refusal::kMalformed;
+  return Refusal::kNone;
+}
+
+}  // namespace
 
 Actions Turn::take(const Event& event) {
   std::visit([this](const auto& e) { on(e); }, event);
@@ -77,8 +91,8 @@ void Turn::on(const event::EvaluationReceived& e) {
   SHOAL_CHECK(found != s_.devices.end(), "an evaluation came from a device that was never ready");
   bool already = false;
   Refusal refusal = admission(s_, found->second, e.assignment, {}, TaskKind::kEvaluate, &already);
-  const bool possible = e.facts.correct <= e.facts.samples && e.facts.loss_sum >= 0;  // false for NaN
-  if (refusal == Refusal::kNone && !already && !possible) refusal = Refusal::kMalformed;
+  if (refusal == Refusal::kNone && !already)
+    refusal = judge(e.facts, found->second.facts, s_.assignments.at(e.assignment).assignment.max_samples);
   emit(action::Answer{e.device, e.assignment, refusal});
   if (already || found->second.working != e.assignment) return;
   if (refusal != Refusal::kNone) {
@@ -123,9 +137,10 @@ void Turn::on(const event::Committed& e) {
   job.fold.reset();
   job.version = e.version;
   job.versions.insert(e.version);
+  job.given.clear();
   drop_versions(e.job, job);
   if (!job.finishing()) apply(e.job, job, job.policy->on_committed(view(job)));
-  begin_evaluation(e.job, job);
+  evaluate_if_due(e.job, job);
   finish_if_done(e.job, job);
   offer_ = true;
 }
@@ -147,6 +162,13 @@ void Turn::on(const event::Tick&) {
   while (!s_.timers.empty() && s_.timers.begin()->at <= s_.now) {
     const Machine::State::Timer timer = *s_.timers.begin();
     s_.timers.erase(s_.timers.begin());
+    if (timer.kind == Kind::kPause) {
+      const DeviceId id{timer.key};
+      DeviceState& device = s_.devices.at(id);
+      device.idle_after.reset();
+      set_idle(id, device.idle());
+      continue;
+    }
     if (timer.kind == Kind::kLease) {
       fail_assignment(AssignmentId{timer.key}, Refusal::kLeaseExpired, true);
       continue;

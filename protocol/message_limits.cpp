@@ -4,6 +4,7 @@
 #include <charconv>
 #include <cmath>
 
+#include "base/option_ranges.h"
 #include "protocol/limits.h"
 
 namespace shoal::protocol {
@@ -190,29 +191,13 @@ Status check_any(const Message& message) {
   return std::move(checker).take();
 }
 
-// Finds the first option outside the range that visit() states.
-struct RangeVisitor {
-  Status status;
-
-  template <class T>
-  void operator()(const char* name, const T& value, const Range<T>& range, const char*) {
-    if (!range.contains(value) && status.ok())
-      status = Error(ErrorCode::kInvalid, "training." + std::string(name) + " is outside its range");
-  }
-  template <class T>
-  void operator()(const char*, const T&, const Any&, const char*) {}
-};
-
 }  // namespace
 
 Status check(const DeviceMessage& message) { return check_any(message); }
 Status check(const CoordinatorMessage& message) { return check_any(message); }
 
 Status check(const TrainingSpec& training) {
-  TrainingSpec visited = training;  // visit() is one function for readers and writers, hence not const
-  RangeVisitor ranges;
-  visited.visit(ranges);
-  SHOAL_TRY(ranges.status);
+  SHOAL_TRY(check_ranges(training, "training."));
   if (training.plan.size() > kMaxPlanBytes || !is_one_line(training.plan))
     return Error(ErrorCode::kInvalid,
                  "training.plan is not one line of at most " + std::to_string(kMaxPlanBytes) + " bytes");

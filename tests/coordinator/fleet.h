@@ -17,12 +17,28 @@ namespace shoal::coordinator::testing {
 struct FleetOptions {
   std::uint64_t seed = 1;
   std::uint64_t devices = 12;
-  double fail = 0;       // chance that an assignment fails
-  double vanish = 0;     // chance that the device goes away and comes back later, its work lost
-  double slow = 0;       // chance that an answer takes a hundred times as long
-  double duplicate = 0;  // chance that an update is sent twice
-  bool reload = false;   // the machine goes through save() and load() before every step
+  std::uint64_t broken = 0;  // devices, the first ones, whose every assignment fails at once
+  double fail = 0;           // chance that an assignment fails
+  double vanish = 0;         // chance that the device goes away and comes back later, its work lost
+  double slow = 0;           // chance that an answer takes a hundred times as long
+  double duplicate = 0;      // chance that an update is sent twice
+  bool reload = false;       // the machine goes through save() and load() before every step
+  Duration evaluation{};     // how long one takes; 0: as long as training
+  Time until = kNever;       // run() ends there
 };
+
+inline JobSpec spec_of(PolicyKind policy, std::uint64_t rounds = 20) {
+  JobSpec spec;
+  spec.name = "test";
+  spec.policy = policy;
+  spec.rounds = rounds;
+  spec.fedavg.cohort = 5;
+  spec.fedbuff.concurrency = 6;
+  spec.fedbuff.buffer = 3;
+  spec.fedcompass.devices = 5;
+  spec.limits.max_samples = 1000;
+  return spec;
+}
 
 // Drives one machine. Everything that it learns is public for the test to judge.
 class Fleet {
@@ -36,6 +52,7 @@ class Fleet {
     while (!ended && events < limit) {
       const Time timer = machine.next_timer();
       if (queue_.empty() && timer == kNever) break;
+      if (std::min(timer, queue_.empty() ? kNever : queue_.top().at) > options_.until) break;
       if (queue_.empty() || timer <= queue_.top().at) {
         now_ = std::max(now_, timer);
         step(event::Tick{});
@@ -78,6 +95,7 @@ class Fleet {
   std::vector<action::Fold> folds;
   std::vector<action::Evaluated> evaluated;
   std::vector<protocol::Assignment> assigned;
+  std::map<DeviceId, std::vector<AssignmentId>> given;
   std::set<Version> dropped;
   std::optional<action::JobEnded> ended;
   std::uint64_t max_outstanding = 0;
@@ -95,11 +113,15 @@ class Fleet {
 
   void on(const action::Assign& a) {
     assigned.push_back(a.assignment);
+    given[a.device].push_back(a.assignment.id);
     if (auto job = machine.job(a.assignment.job))
       max_outstanding = std::max<std::uint64_t>(max_outstanding, job->outstanding);
     Duration takes = from_seconds(1 + draw_.uniform() * 9);
     if (draw_.uniform() < options_.slow) takes *= 100;
     const AssignmentId id = a.assignment.id;
+    if (a.device.value <= options_.broken) return later({}, event::AssignmentFailed{a.device, id, {}, "broken"});
+    if (a.assignment.kind == protocol::TaskKind::kEvaluate && options_.evaluation > Duration::zero())
+      takes = options_.evaluation;
     if (draw_.uniform() < options_.fail) return later(takes, event::AssignmentFailed{a.device, id, {}, "out of luck"});
     if (draw_.uniform() < options_.vanish) {
       later(takes, event::DeviceLost{a.device, false});

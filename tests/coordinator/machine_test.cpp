@@ -12,19 +12,7 @@ using protocol::Refusal;
 using testing::Fleet;
 using testing::FleetOptions;
 using ::testing::IsEmpty;
-
-JobSpec spec_of(PolicyKind policy, std::uint64_t rounds = 20) {
-  JobSpec spec;
-  spec.name = "test";
-  spec.policy = policy;
-  spec.rounds = rounds;
-  spec.fedavg.cohort = 5;
-  spec.fedbuff.concurrency = 6;
-  spec.fedbuff.buffer = 3;
-  spec.fedcompass.devices = 5;
-  spec.limits.max_samples = 1000;
-  return spec;
-}
+using testing::spec_of;
 
 class EveryPolicy : public ::testing::TestWithParam<std::tuple<PolicyKind, bool>> {};
 
@@ -49,6 +37,9 @@ TEST_P(EveryPolicy, SurvivesFailingVanishingAndSlowDevices) {
     fleet.run(spec_of(policy, 10));
     EXPECT_THAT(fleet.problems, IsEmpty()) << "seed " << seed;
     ASSERT_TRUE(fleet.ended.has_value()) << "seed " << seed;
+    std::set<std::uint64_t> seeds;
+    for (const auto& assignment : fleet.assigned) seeds.insert(assignment.seed);
+    EXPECT_EQ(seeds.size(), fleet.assigned.size()) << "the same work was given twice";
     // Whatever got a receipt was folded exactly once, or given up with the job, or never acknowledged.
     for (const auto& [id, times] : fleet.receipts) {
       const int uses = fleet.folded.contains(id) ? fleet.folded.at(id) : 0;
