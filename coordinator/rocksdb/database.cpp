@@ -16,7 +16,8 @@ rocksdb::DBOptions database_options(rocksdb::Env* env) {
   options.create_missing_column_families = true;
   options.max_background_jobs = 1;
   options.max_open_files = 64;
-  options.db_write_buffer_size = 16 << 20;
+  options.writable_file_max_buffer_size = 256 << 10;
+  options.db_write_buffer_size = 2 << 20;
   // Durability is the write log's. What is flushed must still be whole batches, and nothing is flushed on the way out:
   // closing and opening again is how we get going when the disk was full.
   options.atomic_flush = true;
@@ -32,11 +33,11 @@ rocksdb::DBOptions database_options(rocksdb::Env* env) {
 
 std::vector<rocksdb::ColumnFamilyDescriptor> families() {
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(4 << 20);
+  table.block_cache = rocksdb::NewLRUCache(256 << 10);
   table.cache_index_and_filter_blocks = true;
   rocksdb::ColumnFamilyOptions options;
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-  options.write_buffer_size = 12 << 20;  // more than the write log holds: it decides when to flush
+  options.write_buffer_size = 1 << 20;  // more than the write log holds: it decides when to flush
   options.max_write_buffer_number = 2;
   options.target_file_size_base = 4 << 20;
   options.compression = rocksdb::kNoCompression;

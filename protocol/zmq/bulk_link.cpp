@@ -10,6 +10,9 @@ namespace {
 
 // For acks and an ending beside the chunks.
 constexpr std::uint32_t kSpareMessages = 4;
+// Chunks that were received and not taken yet, of one connection: what is beyond waits in the kernel's buffers, so that
+// a burst of many connections does not come to lie in the process.
+constexpr int kReceiveQueue = 2;
 // What may be sent is bounded by the window already, and acks are small. libzmq hears late, after half of a queue was
 // sent, that there is room again, so that a queue of just the window's length would seem full at times.
 constexpr std::uint32_t kSendQueueWindows = 4;
@@ -65,7 +68,7 @@ std::string user_id(const Account& account, std::string_view user) {
 
 BulkLink::BulkLink(Socket socket, bool routed, std::uint32_t window) : socket_(std::move(socket)), routed_(routed) {
   socket_.set(ZMQ_MAXMSGSIZE, static_cast<std::int64_t>(kMaxBulkBodyBytes));
-  socket_.set(ZMQ_RCVHWM, static_cast<int>(window + kSpareMessages));
+  socket_.set(ZMQ_RCVHWM, kReceiveQueue);
   socket_.set(ZMQ_SNDHWM, static_cast<int>(kSendQueueWindows * (window + kSpareMessages)));
 }
 

@@ -10,6 +10,7 @@ namespace {
 // A client hears of its progress when half of what it may send is used up, and at least so often while chunks arrive:
 // it gives up a transfer without progress.
 constexpr Duration kTellAgain = std::chrono::seconds(1);
+constexpr std::size_t kIdleBuffers = 16;
 // How long chunks that arrived before their connection ended may wait in the socket.
 constexpr Duration kLastWords = std::chrono::seconds(2);
 
@@ -25,7 +26,7 @@ std::pair<BulkFailure, std::string_view> told(const Error& error) {
 }  // namespace
 
 TransferTable::TransferTable(BulkLink& link, TicketDesk& tickets, const Clock& clock, ChunkBudget budget)
-    : link_(link), tickets_(tickets), clock_(clock), budget_(budget), buffers_(ChunkBuffers::make(kMaxBulkWindow)) {}
+    : link_(link), tickets_(tickets), clock_(clock), budget_(budget), buffers_(ChunkBuffers::make(kIdleBuffers)) {}
 
 void TransferTable::take(BulkMessage message) {
   const auto found = transfers_.find(message.route);
