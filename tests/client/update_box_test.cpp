@@ -189,8 +189,8 @@ TEST_F(UpdateBoxTest, ASourceOutlivesTheDrop) {
 
 TEST_F(UpdateBoxTest, DropsWhatWasDamagedWithALine) {
   const std::string path = folder_.file("update");
-  const auto damage = [](const std::string& path, std::uintmax_t at) {
-    std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  const auto damage = [](const std::string& damaged, std::uintmax_t at) {
+    std::fstream file(damaged, std::ios::in | std::ios::out | std::ios::binary);
     file.seekg(static_cast<std::streamoff>(at));
     const char flipped = static_cast<char>(file.get() ^ 1);
     file.seekp(static_cast<std::streamoff>(at));
