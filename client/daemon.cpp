@@ -58,6 +58,7 @@ SessionOptions Daemon::session_options(const DaemonParts& parts, const UpdateBox
   options.facts = parts.data.facts(parts.options.memory_limit);
   options.unsent = box.unsent();
   options.seed = jitter_seed(parts.enrolment.keys().public_key);
+  options.process = parts.process;
   if (parts.enrolment.invitation()) {
     protocol::message::Redeem redeem;
     redeem.name = parts.options.name;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -33,6 +34,7 @@ struct DaemonParts {
   const Clock* clock = nullptr;  // monotonic; outlives the daemon
   Log* log = nullptr;            // outlives the daemon
   std::string build;             // said to the coordinator
+  std::uint64_t process = 0;     // a random number of this process, said to the coordinator
 };
 
 class Daemon {

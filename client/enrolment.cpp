@@ -6,8 +6,10 @@
 
 #include <array>
 #include <cerrno>
+#include <tuple>
 #include <utility>
 
+#include "base/check.h"
 #include "client/file.h"
 #include "protocol/durable_file.h"
 #include "protocol/key_value_text.h"
@@ -18,8 +20,8 @@ namespace shoal::client {
 
 namespace {
 
-constexpr std::array<std::string_view, 4> kCoordinatorNames = {"shoal-coordinator", "coordinator", "endpoint",
-                                                               "server-key"};
+constexpr std::array<std::string_view, 5> kCoordinatorNames = {"shoal-coordinator", "coordinator", "endpoint",
+                                                               "server-key", "invitation"};
 
 Status save(const std::string& path, const std::string& text) {
   return protocol::write_file(path, text, 0600, protocol::IfExists::kReplace);
@@ -33,15 +35,17 @@ Result<std::optional<std::string>> read(const std::string& path) {
   return std::move(text).error();
 }
 
-std::string to_text(const Coordinator& coordinator) {
+std::string to_text(const Coordinator& coordinator, const protocol::PublicKey& invitation) {
   return "shoal-coordinator = 1\ncoordinator = " + coordinator.name + "\nendpoint = " + coordinator.endpoint +
-         "\nserver-key = " + protocol::z85_encode(coordinator.key) + "\n";
+         "\nserver-key = " + protocol::z85_encode(coordinator.key) +
+         "\ninvitation = " + protocol::z85_encode(invitation) + "\n";
 }
 
-Result<Coordinator> parse_coordinator(std::string_view text) {
+Result<std::pair<Coordinator, protocol::PublicKey>> parse_coordinator(std::string_view text) {
   SHOAL_TRY_ASSIGN(const auto values, protocol::parse_key_value_text(text, kCoordinatorNames));
   SHOAL_TRY_ASSIGN(const protocol::PublicKey key, protocol::parse_key(values.at("server-key")));
-  return Coordinator{values.at("coordinator"), values.at("endpoint"), key};
+  SHOAL_TRY_ASSIGN(const protocol::PublicKey invitation, protocol::parse_key(values.at("invitation")));
+  return std::pair(Coordinator{values.at("coordinator"), values.at("endpoint"), key}, invitation);
 }
 
 }  // namespace
@@ -55,6 +59,7 @@ Enrolment::Enrolment(Enrolment&& other) noexcept
       lock_(std::exchange(other.lock_, -1)),
       keys_(other.keys_),
       coordinator_(std::move(other.coordinator_)),
+      redeemed_(other.redeemed_),
       invitation_(std::move(other.invitation_)) {}
 
 Result<Enrolment> Enrolment::lock(const std::string& folder) {
@@ -81,7 +86,7 @@ Status Enrolment::load() {
     if (!parsed.ok())
       return std::move(parsed).error().because_of_this(folder_ +
                                                        "/coordinator is damaged; join again with a new invitation");
-    coordinator_ = std::move(*parsed);
+    std::tie(coordinator_, redeemed_) = std::move(*parsed);
   }
   SHOAL_TRY_ASSIGN(const auto invitation, read(folder_ + "/invitation"));
   if (invitation) {
@@ -108,6 +113,7 @@ Result<Enrolment> Enrolment::join(const std::string& folder, const protocol::Inv
     if (enrolment.coordinator_.key != invitation.server_key)
       return Error(ErrorCode::kInvalid, folder + " belongs to the coordinator " + enrolment.coordinator_.name +
                                             "; join another one with its own --state");
+    if (enrolment.redeemed_ == invitation.key.public_key) return enrolment;
   } else if (before.error().code() != ErrorCode::kNotFound) {
     return std::move(before).error();
   }
@@ -127,7 +133,9 @@ Result<Enrolment> Enrolment::join(const std::string& folder, const protocol::Inv
 }
 
 Status Enrolment::complete() {
-  SHOAL_TRY(save(folder_ + "/coordinator", to_text(coordinator_)));
+  SHOAL_CHECK(invitation_.has_value(), "only an invitation is redeemed");
+  redeemed_ = invitation_->key.public_key;
+  SHOAL_TRY(save(folder_ + "/coordinator", to_text(coordinator_, *redeemed_)));
   SHOAL_TRY(remove_durably(folder_, "invitation"));
   invitation_.reset();
   return {};

@@ -2,7 +2,8 @@
 //
 //   FOLDER/device.key     the key pair that the device made itself (protocol/keys.h), 0600; never leaves it
 //   FOLDER/invitation     until it is redeemed: the invitation with its one-time secret, 0600
-//   FOLDER/coordinator    after that: name, endpoint and server key, as lines of text
+//   FOLDER/coordinator    after that: name, endpoint and server key, as lines of text, and the public half of the
+//                         invitation's key
 //   FOLDER/lock           held while a client runs
 #pragma once
 
@@ -26,8 +27,9 @@ class Enrolment {
  public:
   // kNotFound, with what to do, when nobody joined in this folder; kUnavailable when another client holds it.
   static Result<Enrolment> open(const std::string& folder);
-  // Makes the folder and the key if needed, and keeps the invitation until complete(). kInvalid when the folder belongs
-  // to another coordinator.
+  // Makes the folder and the key if needed, and keeps the invitation until complete(). The invitation that was redeemed
+  // here last is not redeemed again, so that a unit file may name it for ever. kInvalid when the folder belongs to
+  // another coordinator.
   static Result<Enrolment> join(const std::string& folder, const protocol::Invitation& invitation);
 
   ~Enrolment();
@@ -52,6 +54,7 @@ class Enrolment {
   int lock_ = -1;
   protocol::KeyPair keys_;
   Coordinator coordinator_;
+  std::optional<protocol::PublicKey> redeemed_;  // the invitation that was redeemed last
   std::optional<protocol::Invitation> invitation_;
 };
 

@@ -25,7 +25,9 @@ ErrorCode code_of(int error) {
 
 Error failed(const std::string& what, const std::string& path) {
   const int error = errno;
-  return errno_error(code_of(error), "cannot " + what + " " + path, error);
+  Error why = errno_error(code_of(error), "cannot " + what + " " + path, error);
+  if (why.code() != ErrorCode::kExhausted) return why;
+  return std::move(why).because_of_this("this device's disk is full; make room on it");
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <iostream>
 #include <iterator>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -125,9 +126,11 @@ Status run(const Arguments& arguments) {
   log->info("data " + options.data + " train=" + std::to_string(data.split.train.size()) +
             " test=" + std::to_string(data.split.test.size()) + " memory=" + human_bytes(data.bytes()));
 
+  std::uint64_t process = 0;
+  SHOAL_TRY(protocol::random_bytes(std::as_writable_bytes(std::span(&process, 1))));
   SHOAL_TRY_ASSIGN(const auto daemon,
                    Daemon::make({std::move(options), std::move(enrolment), std::move(data), dial,
-                                 protocol::zmq::make_bulk_client(), &clock, log.get(), cli::build_text()}));
+                                 protocol::zmq::make_bulk_client(), &clock, log.get(), cli::build_text(), process}));
   {
     const std::lock_guard lock(mutex);
     running = daemon.get();

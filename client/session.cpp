@@ -110,6 +110,7 @@ void Session::on(const event::Connected&) {
   message::Hello hello;
   hello.build = options_.build;
   hello.facts = options_.facts;
+  hello.process = options_.process;
   (sealed() ? hello.unsent : hello.working) = work_.assignment.id;
   send(std::move(hello));
 }

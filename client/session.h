@@ -72,6 +72,7 @@ struct UploadFinished {
 struct WorkFailed {
   WorkId work;
   std::string reason;
+  protocol::Refusal refusal = protocol::Refusal::kTaskFailed;  // one that is_found_by_client()
 };
 // Session::next_timer() has come.
 struct Tick {};
@@ -180,6 +181,7 @@ struct SessionOptions {
   std::optional<protocol::message::Redeem> redeem;  // set: redeem the invitation first
   std::optional<UnsentUpdate> unsent;               // found on disk at start
   std::uint64_t seed = 0;                           // of the back-off's jitter; differs between devices
+  std::uint64_t process = 0;                        // said in Hello; differs between processes
 };
 
 enum class Link : std::uint8_t { kOffline, kConnecting, kGreeting, kOnline, kEnded };
@@ -226,10 +228,6 @@ class Session {
     std::uint32_t first_chunk = 0;         // where the last upload began
     Time ask_at = kNever;                  // when to ask (again); only in the phases that wait for an answer
   };
-  struct FailedTask {
-    AssignmentId assignment;
-    std::string reason;
-  };
 
   // session.cpp: the link to the coordinator.
   void on(const event::Connected&);
@@ -266,7 +264,7 @@ class Session {
   void work_refused(const protocol::message::Refused&);
   void begin(const protocol::message::Assign&, Time came);
   void finish();
-  void fail(std::string reason);
+  void fail(const event::WorkFailed& why);
   void cancel();
   void ask();
   void wait_and_ask(Phase question, Duration at_least);
@@ -297,7 +295,7 @@ class Session {
   Work work_;
   std::optional<protocol::message::Assign> next_;  // came while an update waited for its answer
   Time next_came_;
-  std::optional<FailedTask> failed_;  // told again if the same assignment comes again
+  std::optional<protocol::message::TaskFailed> failed_;  // told again if the same assignment comes again
   std::uint64_t works_ = 0;
 };
 

@@ -58,7 +58,7 @@ void Session::heard(const message::Assign& m) {
   const AssignmentId id = m.assignment.id;
   if (link_ != Link::kOnline || !id) return;
   if (failed_ && failed_->assignment == id) {
-    send(message::TaskFailed{id, failed_->reason});
+    send(*failed_);
     return;
   }
   if (id == work_.assignment.id) {  // told again after a reconnect
@@ -209,14 +209,15 @@ void Session::on(const event::WorkFailed& e) {
     log(LogLevel::kWarning, name(work_.assignment.id) + ": " + e.reason + "; resuming");
     wait_and_ask(phase_ == Phase::kDownloading ? Phase::kFetching : Phase::kOffering, Duration::zero());
   } else {
-    fail(e.reason);
+    fail(e);
   }
 }
 
-void Session::fail(std::string reason) {
-  log(LogLevel::kWarning, name(work_.assignment.id) + " failed: " + reason);
-  failed_ = FailedTask{work_.assignment.id, reason};
-  if (link_ == Link::kOnline) send(message::TaskFailed{work_.assignment.id, std::move(reason)});
+void Session::fail(const event::WorkFailed& why) {
+  log(LogLevel::kWarning,
+      name(work_.assignment.id) + " failed (" + std::string(text_of(why.refusal).name) + "): " + why.reason);
+  failed_ = message::TaskFailed{work_.assignment.id, why.reason, why.refusal};
+  if (link_ == Link::kOnline) send(*failed_);
   finish();
 }
 

@@ -12,6 +12,8 @@ namespace shoal::client {
 
 using namespace std::chrono_literals;
 
+using protocol::Refusal;
+
 namespace {
 
 // A transfer without a finished chunk for so long is given up, and resumed with a new ticket.
@@ -19,19 +21,22 @@ constexpr Duration kStall = 30s;
 // Shorter pauses of the throttle are saved up.
 constexpr Duration kShortestPause = 1ms;
 
+event::WorkFailed refused(WorkId work, Refusal refusal, const std::string& detail) {
+  return {work, std::string(text_of(refusal).sentence) + detail, refusal};
+}
+
 // What the coordinator would refuse is not worth sending.
-Status check_delta(std::span<const float> delta, double bound) {
+std::optional<event::WorkFailed> judge(WorkId work, std::span<const float> delta, double bound) {
   compression::F32Check check(bound > 0 ? bound : std::numeric_limits<float>::max());
   check.add(std::as_bytes(delta));
   switch (check.verdict()) {
-    case compression::ValueVerdict::kNotFinite:
-      return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kNotFinite).sentence));
+    case compression::ValueVerdict::kNotFinite: return refused(work, Refusal::kNotFinite, "");
     case compression::ValueVerdict::kOutOfBound:
-      return Error(ErrorCode::kFailed, std::string(text_of(protocol::Refusal::kOutOfBound).sentence) + " (" +
-                                           std::to_string(check.largest()) + " > " + std::to_string(bound) + ")");
+      return refused(work, Refusal::kOutOfBound,
+                     " (" + std::to_string(check.largest()) + " > " + std::to_string(bound) + ")");
     case compression::ValueVerdict::kFine: break;
   }
-  return {};
+  return std::nullopt;
 }
 
 }  // namespace
@@ -100,18 +105,22 @@ Result<SessionEvent> Worker::carry_out(const action::DownloadModel& a) {
   return SessionEvent(event::ModelReady{a.work});
 }
 
-// The model's values, once it is known that they fit.
-Result<protocol::ModelFile> Worker::load(const Digest& digest) {
+Result<std::string> Worker::path_of(const Digest& digest) {
   SHOAL_TRY_ASSIGN(const auto path, parts_.cache.find(digest));
-  if (!path) return Error(ErrorCode::kNotFound, "the model is not in the cache any more");
-  SHOAL_TRY_ASSIGN(const File file, File::open_to_read(*path));
+  if (!path) return Error(ErrorCode::kNotFound, "the model is not in the cache any more; raise cache_quota");
+  return *path;
+}
+
+// Before anything is loaded.
+Result<std::optional<event::WorkFailed>> Worker::over_budget(WorkId work, const std::string& model) {
+  SHOAL_TRY_ASSIGN(const File file, File::open_to_read(model));
   SHOAL_TRY_ASSIGN(const std::uint64_t size, file.size());
   const std::uint64_t needed = 2 * size + parts_.data->bytes();
-  if (parts_.memory_limit.count > 0 && needed > parts_.memory_limit.count)
-    return Error(ErrorCode::kExhausted, std::string(text_of(protocol::Refusal::kBudgetTooSmall).sentence) +
-                                            ": model, update and data need " + human_bytes(needed) +
-                                            ", memory_limit is " + human_bytes(parts_.memory_limit.count));
-  return protocol::read_model(*path);
+  if (parts_.memory_limit.count == 0 || needed <= parts_.memory_limit.count) return std::optional<event::WorkFailed>();
+  return std::optional(refused(work, Refusal::kBudgetTooSmall,
+                               ": model, update and data need " + human_bytes(needed) + ", memory_limit is " +
+                                   human_bytes(parts_.memory_limit.count) +
+                                   "; raise it, or give this device less data"));
 }
 
 // Keeps the trainer of the last work when the model is of the same make.
@@ -143,8 +152,13 @@ bool Worker::pause(WorkId work, Duration duration) {
 Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   delta_.reset();
   const auto& rows = parts_.data->split.train;
-  if (rows.empty()) return Error(ErrorCode::kFailed, "this device has no training examples");
-  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, load(a.model));
+  if (rows.empty())
+    return Error(ErrorCode::kFailed,
+                 "this device has no training examples; give it some with data, or lower test_fraction");
+  SHOAL_TRY_ASSIGN(const std::string path, path_of(a.model));
+  SHOAL_TRY_ASSIGN(const auto excess, over_budget(a.work, path));
+  if (excess) return SessionEvent(*excess);
+  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   SHOAL_TRY(take_trainer(model));
   Delta delta{a.assignment.id, std::vector<float>(model.values.size())};
   const Time begun = parts_.clock->now();
@@ -160,7 +174,7 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   auto outcome = trainer_->train(model.values, parts_.data->dataset, rows, a.assignment.training, a.assignment.steps,
                                  a.assignment.seed, delta.values, between_steps);
   if (!outcome.ok()) return std::move(outcome).error().because_of_this("training");
-  SHOAL_TRY(check_delta(delta.values, a.assignment.bound));
+  if (const auto bad = judge(a.work, delta.values, a.assignment.bound)) return SessionEvent(*bad);
   delta_ = std::move(delta);
   protocol::UpdateFacts facts;
   facts.samples = rows.size();
@@ -172,8 +186,11 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
 
 Result<SessionEvent> Worker::carry_out(const action::Evaluate& a) {
   const auto& rows = parts_.data->split.test;
-  if (rows.empty()) return Error(ErrorCode::kFailed, "this device keeps no test examples (test_fraction)");
-  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, load(a.model));
+  if (rows.empty()) return Error(ErrorCode::kFailed, "this device keeps no test examples; raise test_fraction");
+  SHOAL_TRY_ASSIGN(const std::string path, path_of(a.model));
+  SHOAL_TRY_ASSIGN(const auto excess, over_budget(a.work, path));
+  if (excess) return SessionEvent(*excess);
+  SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   SHOAL_TRY(take_trainer(model));
   auto facts = trainer_->evaluate(model.values, parts_.data->dataset, rows);
   if (!facts.ok()) return std::move(facts).error().because_of_this("evaluation");

@@ -70,7 +70,8 @@ class Worker {
   Result<SessionEvent> carry_out(const action::Upload&);
   void drop(const action::DropUpdate&);
 
-  Result<protocol::ModelFile> load(const Digest& digest);
+  Result<std::string> path_of(const Digest& model);
+  Result<std::optional<event::WorkFailed>> over_budget(WorkId work, const std::string& model);
   Status take_trainer(const protocol::ModelFile& model);
   bool pause(WorkId work, Duration duration);
 

@@ -16,7 +16,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMaxInvitations = 10000;
-constexpr std::chrono::seconds kAnswerLimit{60};
 constexpr std::int64_t kMaxWaitMs = 30000;
 
 std::string code_name(ErrorCode code) {
@@ -133,15 +132,23 @@ bool awaits_evaluation(const JobSummary& job, const HistoryRow& row) {
          row.version + 1 >= job.version;
 }
 
-// Runs `call` on the owner thread and waits for its result.
+// Waits for the answer to a posted call. It is given, or dropped with the call when the service ends.
+template <class T>
+Result<T> answer_of(std::future<Result<T>> answer) {
+  try {
+    return answer.get();
+  } catch (const std::future_error&) {
+    return Error(ErrorCode::kUnavailable, "the coordinator is stopping; ask again when it is back");
+  }
+}
+
+// Runs `call` on the owner thread and waits for its result, so that it may refer to what the caller holds.
 template <class T>
 Result<T> on_owner(Service& service, std::function<Result<T>(Service&)> call) {
   auto promise = std::make_shared<std::promise<Result<T>>>();
-  std::future<Result<T>> future = promise->get_future();
-  service.post([promise, call = std::move(call)](Service& s) { promise->set_value(call(s)); });
-  if (future.wait_for(kAnswerLimit) != std::future_status::ready)
-    return Error(ErrorCode::kUnavailable, "the coordinator does not answer; is it stopping?");
-  return future.get();
+  std::future<Result<T>> answer = promise->get_future();
+  service.post([promise = std::move(promise), &call](Service& s) { promise->set_value(call(s)); });
+  return answer_of(std::move(answer));
 }
 
 // ---- operations, on the owner thread ----
@@ -242,34 +249,30 @@ Result<Json> submit(Service& service, const Json& args_json, const AdminTools& t
   SHOAL_TRY(check(spec));
 
   // The same token again is the same submission: its job is the answer, whatever became of the first answer.
-  const auto by_token = [token](Service& s) -> Result<Json> {
-    SHOAL_TRY_ASSIGN(const auto known, s.submission(token));
-    if (!known) return Json();
-    Json json = job_json(s, *s.machine().job(*known));
-    json["submitted"] = false;
+  const auto answer_for = [](Service& s, JobId job, bool fresh) {
+    Json json = job_json(s, *s.machine().job(job));
+    json["submitted"] = fresh;
     return json;
   };
-  if (!token.empty()) {
-    auto known = on_owner<Json>(service, by_token);
-    if (!known.ok() || !known->is_null()) return known;
-  }
+  auto known = on_owner<Json>(service, [&](Service& s) -> Result<Json> {
+    SHOAL_TRY_ASSIGN(const auto job, s.submission(token));
+    return job ? answer_for(s, *job, false) : Json();
+  });
+  if (!known.ok() || !known->is_null()) return known;
   SHOAL_TRY_ASSIGN(const JobId id,
                    on_owner<JobId>(service, [](Service& s) -> Result<JobId> { return s.next_job_id(); }));
-  SHOAL_TRY_ASSIGN(ModelRef model, import_model(path, id, spec.optimizer, tools.models));
+  SHOAL_TRY_ASSIGN(const ModelRef model, import_model(path, id, spec.optimizer, tools.models));
 
   auto promise = std::make_shared<std::promise<Result<Json>>>();
   std::future<Result<Json>> answer = promise->get_future();
-  service.post([=](Service& s) {
-    Status submitted = s.submit(id, spec, model, token, [promise, id, &s] {
-      Json json = job_json(s, *s.machine().job(id));
-      json["submitted"] = true;
-      promise->set_value(std::move(json));
-    });
-    if (!submitted.ok()) promise->set_value(std::move(submitted).error());
+  service.post([=, promise = std::move(promise), models = &tools.models](Service& s) {
+    Status submitted =
+        s.submit(id, spec, model, token, [=, &s](JobId job) { promise->set_value(answer_for(s, job, job == id)); });
+    if (submitted.ok()) return;
+    (void)models->discard(model);  // what is left goes at the next start
+    promise->set_value(std::move(submitted).error());
   });
-  if (answer.wait_for(kAnswerLimit) != std::future_status::ready)
-    return Error(ErrorCode::kUnavailable, "the coordinator does not answer; submit again with the same token");
-  return answer.get();
+  return answer_of(std::move(answer));
 }
 
 Result<Json> export_job(Service& service, const Json& args_json, const AdminTools& tools) {

@@ -17,10 +17,11 @@ struct AdminTools {
   ModelStore& models;
 };
 
-// Answers one request. Thread-safe: blocks the calling thread, at most for the request's own wait and a little.
+// Answers one request. Thread-safe: blocks the calling thread until the service's next turns have answered it, for
+// the request's own wait, or until the service has ended.
 class Admin {
  public:
-  // `service` outlives the object; after stop() requests are answered with `unavailable`.
+  // `service` outlives the object; once its serve() has returned, requests are answered with `unavailable`.
   Admin(Service& service, AdminTools tools);
 
   // One JSON object to one JSON object, both without a newline. Never throws; malformed requests get an error.

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -13,6 +14,8 @@
 
 namespace shoal::coordinator {
 namespace {
+
+constexpr timeval kSendLimit{2, 0};  // whoever does not read for so long is gone
 
 // All of it, or false when the other side is gone.
 bool send_all(int socket, const std::string& text) {
@@ -94,6 +97,7 @@ void AdminSocket::accept_all() {
       ::close(socket);
       continue;
     }
+    ::setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &kSendLimit, sizeof kSendLimit);
     Connection& connection = connections_.emplace_back();
     connection.socket = socket;
     connection.thread = std::thread([this, &connection] { serve(connection); });
@@ -104,7 +108,7 @@ void AdminSocket::accept_all() {
 // Joins connections that have ended, or ends all.
 void AdminSocket::sweep(bool all) {
   for (auto it = connections_.begin(); it != connections_.end();) {
-    if (all) ::shutdown(it->socket, SHUT_RDWR);
+    if (all) ::shutdown(it->socket, SHUT_RD);  // the answer that is being made still goes out
     if (!all && !it->done) {
       ++it;
       continue;

@@ -24,7 +24,7 @@ class AdminSocket {
   // request line in, one answer line out; it outlives the object, as does `log`.
   static Result<std::unique_ptr<AdminSocket>> listen(const std::string& path,
                                                      std::function<std::string(const std::string&)> answer, Log& log);
-  // Ends every connection and waits for their threads.
+  // Ends every connection after the answer that it waits for.
   ~AdminSocket();
 
   const std::string& path() const { return path_; }

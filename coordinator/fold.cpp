@@ -245,7 +245,7 @@ Result<FoldResult> fold_updates(const action::Fold& fold, const FoldOptions& opt
   Result<double> squares = Pass(fold, options, updates, previous, *writer).run();
   if (!squares.ok()) return std::move(squares).error().because_of_this(what);
   if (!std::isfinite(*squares))
-    return Error(ErrorCode::kFailed, "its values are not finite; lower the server's learning rate or the update bound")
+    return Error(ErrorCode::kInvalid, "its values are not finite; lower the server's learning rate or the update bound")
         .because_of_this(what);
   Result<ModelRef> model = std::move(*writer).finish();
   if (!model.ok()) return std::move(model).error().because_of_this(what);

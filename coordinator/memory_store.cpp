@@ -308,6 +308,7 @@ class MemoryModels::Writer final : public ModelWriter {
       const std::lock_guard lock(store_.mutex_);
       ref.object.id = store_.next_object_++;
       store_.models_.emplace(ref.object.id, model_);
+      store_.young_.insert(ref.object.id);
       return {};
     }));
     return ref;
@@ -341,14 +342,31 @@ Status MemoryModels::keep_only(std::span<const ModelRef> refs) {
     std::set<std::uint64_t> named;
     for (const ModelRef& ref : refs) named.insert(ref.object.id);
     const std::lock_guard lock(mutex_);
-    std::erase_if(models_, [&](const auto& item) { return !named.contains(item.first); });
+    std::erase_if(young_, [&](std::uint64_t object) { return named.contains(object); });
+    std::erase_if(models_,
+                  [&](const auto& item) { return !named.contains(item.first) && !young_.contains(item.first); });
     return {};
   });
+}
+
+Status MemoryModels::discard(const ModelRef& ref) {
+  return carry_out(faults_, StoreOperation::kModelDelete, [&]() -> Status {
+    const std::lock_guard lock(mutex_);
+    young_.erase(ref.object.id);
+    models_.erase(ref.object.id);
+    return {};
+  });
+}
+
+void MemoryModels::crash() {
+  const std::lock_guard lock(mutex_);
+  young_.clear();
 }
 
 void MemoryStore::crash() {
   faults = {};
   bodies.crash();
+  models.crash();
 }
 
 }  // namespace shoal::coordinator

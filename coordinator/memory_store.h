@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -123,6 +124,9 @@ class MemoryModels final : public ModelStore {
   Result<std::unique_ptr<ModelWriter>> create(JobId job, Version version, int state_arrays) override;
   Result<std::unique_ptr<ModelReader>> open(const ModelRef& ref) const override;
   Status keep_only(std::span<const ModelRef> refs) override;
+  Status discard(const ModelRef& ref) override;
+  // What no keep_only() has named is lost with the process.
+  void crash();
 
   // The version itself, without a copy.
   Result<std::shared_ptr<const MemoryModel>> find(const ModelRef& ref) const;
@@ -133,6 +137,7 @@ class MemoryModels final : public ModelStore {
   const StoreFaults& faults_;
   mutable std::mutex mutex_;
   std::map<std::uint64_t, std::shared_ptr<const MemoryModel>> models_;  // by object id
+  std::set<std::uint64_t> young_;  // objects finished here that no keep_only() has named
   std::uint64_t next_object_ = 1;
 };
 

@@ -4,21 +4,36 @@
 
 namespace shoal::coordinator {
 
-void Metrics::add(std::string_view name, double amount, std::string_view labels) {
-  const std::lock_guard lock(mutex_);
-  families_[std::string(name)][std::string(labels)] += amount;
+namespace {
+
+// As the text format wants it: backslash, quote and line feed are escaped in a label's value.
+std::string text_of(Label label) {
+  if (label.name.empty()) return {};
+  std::string text = std::string(label.name) + "=\"";
+  for (const char c : label.value) {
+    if (c == '\\' || c == '"') text += '\\';
+    text += c == '\n' ? std::string_view("\\n") : std::string_view(&c, 1);
+  }
+  return text + "\"";
 }
 
-void Metrics::set(std::string_view name, double value, std::string_view labels) {
+}  // namespace
+
+void Metrics::add(std::string_view name, double amount, Label label) {
   const std::lock_guard lock(mutex_);
-  families_[std::string(name)][std::string(labels)] = value;
+  families_[std::string(name)][text_of(label)] += amount;
 }
 
-double Metrics::value(std::string_view name, std::string_view labels) const {
+void Metrics::set(std::string_view name, double value, Label label) {
+  const std::lock_guard lock(mutex_);
+  families_[std::string(name)][text_of(label)] = value;
+}
+
+double Metrics::value(std::string_view name, Label label) const {
   const std::lock_guard lock(mutex_);
   const auto family = families_.find(name);
   if (family == families_.end()) return 0;
-  const auto sample = family->second.find(labels);
+  const auto sample = family->second.find(text_of(label));
   return sample == family->second.end() ? 0 : sample->second;
 }
 

@@ -107,9 +107,12 @@ class ModelFiles final : public ModelStore {
   Result<std::unique_ptr<ModelWriter>> create(JobId job, Version version, int state_arrays) override;
   Result<std::unique_ptr<ModelReader>> open(const ModelRef& ref) const override;
   Status keep_only(std::span<const ModelRef> refs) override;
+  Status discard(const ModelRef& ref) override;
 
  private:
   class Writer;
+  // Files of one job's folder whose object is not wanted.
+  Status remove_from(const std::string& folder, const std::function<bool(std::uint64_t object)>& unwanted);
   std::string folder_of(JobId job) const { return folder_ + "/" + std::to_string(job.value); }
 
   FileSystem& files_;
@@ -287,13 +290,24 @@ Status ModelFiles::keep_only(std::span<const ModelRef> refs) {
     kept.insert(young_.begin(), young_.end());
   }
   SHOAL_TRY_ASSIGN(const std::vector<std::string> jobs, files_.list(folder_));
-  for (const std::string& job : jobs) {
-    const std::string folder = folder_ + "/" + job;
-    SHOAL_TRY_ASSIGN(const std::vector<std::string> names, files_.list(folder));
-    for (const std::string& name : names) {
-      const auto object = object_in(name);
-      if (object && !kept.contains(*object)) SHOAL_TRY(files_.remove(folder + "/" + name));
-    }
+  for (const std::string& job : jobs)
+    SHOAL_TRY(remove_from(folder_ + "/" + job, [&](std::uint64_t object) { return !kept.contains(object); }));
+  return {};
+}
+
+Status ModelFiles::discard(const ModelRef& ref) {
+  {
+    const std::lock_guard lock(mutex_);
+    young_.erase(ref.object.id);
+  }
+  return remove_from(folder_of(ref.job), [&](std::uint64_t object) { return object == ref.object.id; });
+}
+
+Status ModelFiles::remove_from(const std::string& folder, const std::function<bool(std::uint64_t object)>& unwanted) {
+  SHOAL_TRY_ASSIGN(const std::vector<std::string> names, files_.list(folder));
+  for (const std::string& name : names) {
+    const auto object = object_in(name);
+    if (object && unwanted(*object)) SHOAL_TRY(files_.remove(folder + "/" + name));
   }
   return {};
 }

@@ -56,6 +56,7 @@ std::optional<PeerClass> Registry::admit(const PublicKey& key) const {
 
 Status Registry::store(const DeviceRecord& record) {
   SHOAL_TRY(journal_->put(kDevices, row_key(record.id), encode_state(record)));
+  unsaved_.erase(record.id);
   const std::lock_guard lock(mutex_);
   by_key_[record.key] = {class_of(record), record.id};
   return {};
@@ -116,13 +117,23 @@ Status Registry::set_standing(DeviceId id, Standing standing) {
   return {};
 }
 
-Status Registry::note_refusal(DeviceId id, Refusal refusal, std::string detail, std::int64_t now) {
+void Registry::note_refusal(DeviceId id, Refusal refusal, std::string detail, std::int64_t now) {
   const auto found = devices_.find(id);
-  if (found == devices_.end()) return {};
+  if (found == devices_.end()) return;
   found->second.last_refusal = refusal;
   found->second.last_refusal_detail = std::move(detail);
   found->second.last_refusal_at = now;
-  return store(found->second);
+  unsaved_.insert(id);
+}
+
+Status Registry::save_refusals(std::size_t most) {
+  for (; most > 0 && !unsaved_.empty(); --most) {
+    auto next = unsaved_.upper_bound(saved_last_);  // in turn, so that nobody waits for ever
+    if (next == unsaved_.end()) next = unsaved_.begin();
+    saved_last_ = *next;
+    SHOAL_TRY(store(devices_.at(saved_last_)));
+  }
+  return {};
 }
 
 const DeviceRecord* Registry::find(DeviceId id) const {

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <variant>
 #include <vector>
@@ -53,8 +54,8 @@ struct InvitationRecord {
   }
 };
 
-// Changes are durable when the call returns. admit() may be called from any thread; everything else is the owner
-// thread's.
+// Changes are durable when the call returns, apart from last refusals: note_refusal() only remembers. admit() may be
+// called from any thread; everything else is the owner thread's.
 class Registry {
  public:
   // `journal` outlives the registry.
@@ -69,7 +70,9 @@ class Registry {
                                                                const protocol::PublicKey& device_key,
                                                                const std::string& name, bool approve, std::int64_t now);
   Status set_standing(DeviceId id, Standing standing);
-  Status note_refusal(DeviceId id, protocol::Refusal refusal, std::string detail, std::int64_t now);
+  void note_refusal(DeviceId id, protocol::Refusal refusal, std::string detail, std::int64_t now);
+  // Makes the newest refusals of at most so many devices durable, those of others the next time.
+  Status save_refusals(std::size_t most);
 
   const DeviceRecord* find(DeviceId id) const;
   const DeviceRecord* find(const protocol::PublicKey& key) const;
@@ -87,6 +90,8 @@ class Registry {
   Journal* journal_;
   std::map<DeviceId, DeviceRecord> devices_;
   std::map<protocol::PublicKey, InvitationRecord> invitations_;
+  std::set<DeviceId> unsaved_;  // their last refusal is newer than their row
+  DeviceId saved_last_;
   mutable std::mutex mutex_;  // guards by_key_, which the transport's thread reads
   std::map<protocol::PublicKey, std::pair<protocol::PeerClass, DeviceId>> by_key_;
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/check.h"
+#include "base/units.h"
 
 namespace shoal::coordinator {
 namespace {
@@ -12,11 +13,21 @@ using protocol::Refusal;
 constexpr Duration kLongestWait = std::chrono::seconds(1);
 constexpr Duration kStorageInterval = std::chrono::seconds(1);
 constexpr Duration kTrafficInterval = std::chrono::seconds(1);
+constexpr Duration kSweepInterval = std::chrono::hours(1);
+constexpr Duration kRefusalsInterval = std::chrono::seconds(5);
+constexpr std::size_t kRefusalsSavedAtOnce = 32, kRefusalsSavedAtTheEnd = 1000;  // each is a synced write
 constexpr std::string_view kSubmissions = "submissions";
 constexpr Duration kDrainLimit = std::chrono::seconds(30);
 // Tries that an update has whose chunks do not open, and when to try again.
 constexpr int kMostDamaged = 3;
 constexpr Duration kDamagedAgain = std::chrono::milliseconds(100);
+// Tries that a fold has which fails for a reason that may pass, and the pauses between them: 1 s, 4 s, 16 s.
+constexpr int kMostFoldAttempts = 4;
+constexpr Duration kFirstFoldPause = std::chrono::seconds(1);
+constexpr int kFoldPauseGrowth = 4;
+
+// A disk or a store that may do better the next time. What is corrupt, missing or not finite stays so.
+bool may_pass(ErrorCode code) { return code == ErrorCode::kFailed || code == ErrorCode::kUnavailable; }
 
 }  // namespace
 
@@ -39,7 +50,7 @@ Result<std::unique_ptr<Service>> Service::start(ServiceOptions options, ServiceP
   for (const auto& [key, ref] : s.models()) s.next_job_ = std::max(s.next_job_, key.first.value + 1);
   for (const action::Fold& fold : s.machine().open_folds()) s.carry_out(fold);
   // Whoever was online before may be gone: each gets one session's time to come back.
-  for (DeviceId device : s.machine().online()) s.sessions_.open(device, {}, {}, s.now() + 3 * s.options_.heartbeat);
+  for (DeviceId device : s.machine().online()) s.sessions_.open(device, {}, 0, {}, s.now() + 3 * s.options_.heartbeat);
   return service;
 }
 
@@ -65,6 +76,7 @@ void Service::stop() {
 void Service::post(std::function<void(Service&)> call) {
   {
     const std::lock_guard lock(posted_mutex_);
+    if (ended_) return;
     posted_.push_back(std::move(call));
   }
   parts_.control.wake();
@@ -72,7 +84,7 @@ void Service::post(std::function<void(Service&)> call) {
 
 std::uint64_t Service::wait_for_news(std::uint64_t seen, Duration limit) {
   std::unique_lock lock(news_mutex_);
-  news_told_.wait_for(lock, limit, [&] { return news_ != seen; });
+  news_told_.wait_for(lock, limit, [&] { return ended_ || news_ != seen; });
   return news_;
 }
 
@@ -85,6 +97,26 @@ void Service::tell_news() {
 }
 
 Status Service::serve() {
+  Status served = take_turns();
+  ready_ = false;
+  if (served.ok()) served = drain();
+  end_calls();
+  return served;
+}
+
+// Whoever waits for a posted call or for news learns now that neither comes any more.
+void Service::end_calls() {
+  std::vector<std::function<void(Service&)>> dropped;
+  {
+    const std::lock_guard lock(posted_mutex_);
+    ended_ = true;
+    dropped.swap(posted_);
+  }
+  after_flush_.clear();
+  tell_news();
+}
+
+Status Service::take_turns() {
   while (!stopping_) {
     for (const protocol::Incoming& incoming : parts_.control.poll(until_next_deadline())) on_incoming(incoming);
     take_results();
@@ -93,8 +125,7 @@ Status Service::serve() {
     SHOAL_TRY(settle());
     ready_ = !machine().storage_full() && !flush_failed_;
   }
-  ready_ = false;
-  return drain();
+  return {};
 }
 
 Duration Service::until_next_deadline() const {
@@ -125,20 +156,44 @@ void Service::take_results() {
       durable_.step(event::UpdateReceived{offer.device, offer.assignment, offer.facts}, now());
     }
   }
-  for (FoldDone& done : folds_.finished()) {
-    if (done.result.ok()) {
-      const FoldResult& result = done.result.value();
-      durable_.step_with_model(event::Committed{done.fold.job, done.fold.version, result.model.digest, result.norm},
-                               now(), result.model);
-    } else if (done.result.error().code() == ErrorCode::kExhausted) {
-      full = true;
-      parts_.log.warn("a fold waits for disk space job=" + job_name(done.fold.job));
-    } else {
-      parts_.log.error("a fold failed job=" + job_name(done.fold.job) + ": " + done.result.error().to_string());
-      durable_.step(event::FoldFailed{done.fold.job, done.result.error().to_string()}, now());
-    }
-  }
   if (full) watch_storage(true);
+  for (FoldDone& done : folds_.finished()) take_fold(std::move(done));
+}
+
+// A fold without a model is tried again: when there is room for it, or a few times after ever longer pauses.
+void Service::take_fold(FoldDone done) {
+  const JobId job = done.fold.job;
+  if (done.result.ok()) {
+    const FoldResult& result = done.result.value();
+    durable_.step_with_model(event::Committed{job, done.fold.version, result.model.digest, result.norm}, now(),
+                             result.model);
+    fold_retries_.erase(job);
+    return;
+  }
+  const Error& error = done.result.error();
+  FoldRetry& retry = fold_retries_[job];
+  retry.fold = std::move(done.fold);
+  retry.at = now();
+  if (error.code() == ErrorCode::kExhausted) {
+    parts_.log.warn("a fold waits for disk space job=" + job_name(job));
+    watch_storage(true);
+  } else if (may_pass(error.code()) && ++retry.failures < kMostFoldAttempts) {
+    Duration pause = kFirstFoldPause;
+    for (int i = 1; i < retry.failures; ++i) pause *= kFoldPauseGrowth;
+    retry.at = now() + pause;
+    parts_.log.warn("a fold failed job=" + job_name(job) + ": " + error.to_string() + "; trying again in " +
+                    human_duration(pause));
+  } else {
+    parts_.log.error("a fold failed job=" + job_name(job) + ": " + error.to_string());
+    fold_retries_.erase(job);
+    durable_.step(event::FoldFailed{job, error.to_string()}, now());
+  }
+}
+
+void Service::retry_folds() {
+  if (machine().storage_full()) return;
+  for (auto& [job, retry] : fold_retries_)
+    if (retry.fold && retry.at <= now()) carry_out(*std::exchange(retry.fold, std::nullopt));
 }
 
 void Service::run_posted() {
@@ -159,6 +214,9 @@ void Service::watch_time() {
     parts_.metrics.add("shoal_devices_lost_total");
   }
   if (now() >= next_storage_look_) watch_storage(false);
+  retry_folds();
+  if (now() >= next_sweep_) sweep_invitations();
+  if (now() >= next_refusals_saved_) save_refusals(kRefusalsSavedAtOnce);
   if (now() >= next_traffic_count_) count_traffic();
 }
 
@@ -175,9 +233,9 @@ void Service::count_traffic() {
   for (const auto& [job, traffic] : by_job) {
     protocol::Traffic total = traffic_of(job);
     job_traffic_[job] = total += traffic;
-    const std::string label = "job=\"" + job_name(job) + "\"";
-    parts_.metrics.add("shoal_job_received_bytes_total", static_cast<double>(traffic.up), label);
-    parts_.metrics.add("shoal_job_sent_bytes_total", static_cast<double>(traffic.down), label);
+    const std::string name = job_name(job);
+    parts_.metrics.add("shoal_job_received_bytes_total", static_cast<double>(traffic.up), {"job", name});
+    parts_.metrics.add("shoal_job_sent_bytes_total", static_cast<double>(traffic.down), {"job", name});
   }
 
   const protocol::BulkCounters bulk = parts_.bulk.counters();
@@ -190,6 +248,7 @@ void Service::count_traffic() {
   count("shoal_bulk_received_bytes_total", bulk.bytes_received);
   count("shoal_bulk_sent_bytes_total", bulk.bytes_sent);
   count("shoal_bulk_handshakes_denied_total", bulk.handshakes_denied);
+  count("shoal_control_handshakes_denied_total", parts_.control.handshakes_denied());
   count("shoal_control_received_bytes_total", control.up);
   count("shoal_control_sent_bytes_total", control.down);
 }
@@ -209,9 +268,21 @@ void Service::watch_storage(bool full_seen) {
                      std::to_string(free));
   } else {
     parts_.log.info("the disk has room again free_bytes=" + std::to_string(free));
-    if (!folds_.busy())
-      for (const action::Fold& fold : machine().open_folds()) carry_out(fold);
   }
+}
+
+void Service::sweep_invitations() {
+  next_sweep_ = now() + kSweepInterval;
+  if (const Status swept = parts_.registry.sweep(parts_.unix_seconds()); !swept.ok())
+    parts_.log.warn("old invitations could not be forgotten: " + swept.error().to_string());
+}
+
+// What devices were refused lately, at a pace that they cannot force.
+void Service::save_refusals(std::size_t most) {
+  next_refusals_saved_ = now() + kRefusalsInterval;
+  if (machine().storage_full()) return;
+  if (const Status saved = parts_.registry.save_refusals(most); !saved.ok())
+    parts_.log.warn("refusals could not be noted: " + saved.error().to_string());
 }
 
 // Makes the turn durable and carries it out. A full disk is waited for; any other journal error ends the service.
@@ -252,6 +323,7 @@ Status Service::drain() {
   }
   take_results();
   SHOAL_TRY(settle());
+  save_refusals(kRefusalsSavedAtTheEnd);
   if (!machine().quiet() || durable_.has_unwritten()) return {};
   // No round is open: an upgrade may take the state over.
   SHOAL_TRY(durable_.checkpoint(now()));
@@ -285,6 +357,7 @@ std::string Service::control_endpoint() const {
 }
 
 Result<std::optional<JobId>> Service::submission(const std::string& token) {
+  if (token.empty()) return std::optional<JobId>();
   SHOAL_TRY_ASSIGN(const auto row, parts_.journal.get(kSubmissions, token));
   if (!row) return std::optional<JobId>();
   const auto id = decode_state<JobId>(*row);
@@ -294,13 +367,21 @@ Result<std::optional<JobId>> Service::submission(const std::string& token) {
 }
 
 Status Service::submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token,
-                       std::function<void()> done) {
+                       std::function<void(JobId)> done) {
   SHOAL_TRY(check(spec));
+  SHOAL_TRY_ASSIGN(const auto known, submission(token));
+  if (known) {
+    if (const Status dropped = parts_.models.discard(model); !dropped.ok())
+      parts_.log.warn("a model that was imported twice is still there: " + dropped.error().to_string());
+    // Submitted meanwhile, and perhaps not durable yet.
+    after_flush_.push_back([done = std::move(done), known] { done(*known); });
+    return {};
+  }
   if (machine().storage_full())
     return Error(ErrorCode::kExhausted, "the coordinator's disk is full; make room and submit again");
   if (!token.empty()) SHOAL_TRY(parts_.journal.put(kSubmissions, token, encode_state(id)));
   durable_.step_with_model(event::JobSubmitted{id, spec}, now(), std::move(model));
-  after_flush_.push_back(std::move(done));
+  after_flush_.push_back([done = std::move(done), id] { done(id); });
   parts_.log.info("submitted job=" + spec.name + " id=" + std::to_string(id.value) +
                   " policy=" + std::string(name_of(spec.policy)) + " rounds=" + std::to_string(spec.rounds));
   return {};
@@ -317,7 +398,8 @@ Status Service::approve(DeviceId id) {
   const DeviceRecord* record = parts_.registry.find(id);
   if (record != nullptr && record->standing == Standing::kRevoked)
     return Error(ErrorCode::kInvalid,
-                 "device " + std::to_string(id.value) + " was revoked; invite it again with a new key");
+                 "device " + std::to_string(id.value) +
+                     " was revoked, and its key with it; it can join with a new invitation and another --state folder");
   return parts_.registry.set_standing(id, Standing::kApproved);
 }
 

@@ -66,13 +66,14 @@ class Service {
   void stop();  // from any thread, and from signal handlers' self-pipe readers
 
   // Waits until a job has more to tell (a round, an evaluation, its end) than when `seen` was returned, at most
-  // `limit`. Any thread; begin with 0.
+  // `limit` and not beyond the end of serve(). Any thread; begin with 0.
   std::uint64_t wait_for_news(std::uint64_t seen, Duration limit);
 
   // Serving, not draining, and with room on the disk. Any thread.
   bool ready() const { return ready_; }
 
-  // Runs `call` on the owner thread, within its next turn. Any thread. Calls posted after the end never run.
+  // Runs `call` on the owner thread, within its next turn. Any thread. When serve() returns, calls that have not run
+  // are destroyed, as are those posted later.
   void post(std::function<void(Service&)> call);
 
   // ---- for posted calls: administration. Owner thread. ----
@@ -94,9 +95,10 @@ class Service {
   JobId next_job_id();  // each call another
   // The job that was submitted with this token before.
   Result<std::optional<JobId>> submission(const std::string& token);
-  // `model` is version 0, finished in the model store. Durable when `done` is called, at the turn's end. Submitting
-  // again with the same token (if not empty) finds this job.
-  Status submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token, std::function<void()> done);
+  // `model` is version 0, finished in the model store. `done` is called at the turn's end, when the job is durable:
+  // this one, or the one that was submitted with the same token (if not empty) before.
+  Status submit(JobId id, const JobSpec& spec, ModelRef model, const std::string& token,
+                std::function<void(JobId)> done);
   Status stop_job(JobId id);
   Status approve(DeviceId id);
   Status revoke(DeviceId id);
@@ -107,17 +109,29 @@ class Service {
     aggregation::SumScale scale;
   };
 
+  struct FoldRetry {                   // of a fold that ended without a model
+    std::optional<action::Fold> fold;  // set while it waits
+    Time at{};
+    int failures = 0;  // other than for want of space
+  };
+
   Service(ServiceOptions options, ServiceParts parts, DurableMachine durable);
   Time now() const;
   Duration until_next_deadline() const;
 
   // one turn (service.cpp)
+  Status take_turns();
+  void end_calls();
   void take_results();
+  void take_fold(FoldDone done);
+  void retry_folds();
   void run_posted();
   void watch_time();
   void count_traffic();
   Status settle();
   void watch_storage(bool full_seen);
+  void sweep_invitations();
+  void save_refusals(std::size_t most);
   Status drain();
   Duration reconnect_window() const;
 
@@ -133,6 +147,7 @@ class Service {
   protocol::Account account_of(const protocol::Peer& peer) const;
   void refuse(const protocol::Peer& peer, protocol::Refusal refusal, AssignmentId assignment = {},
               std::string detail = {}, Duration retry_after = {});
+  void note_refusal(DeviceId device, protocol::Refusal refusal, AssignmentId assignment, const std::string& detail);
   void send_open_assignment(Session& session);
 
   // actions (service_actions.cpp)
@@ -159,11 +174,15 @@ class Service {
   std::map<JobId, JobShape> shapes_;
   std::map<AssignmentId, std::string> tickets_;  // user of the open upload ticket
   std::map<AssignmentId, int> damaged_;          // how often a chunk of it did not open
+  std::map<AssignmentId, std::string> failed_;   // what the device said of its failure, until it is answered
+  std::map<JobId, FoldRetry> fold_retries_;
   std::vector<std::function<void()>> after_flush_;
   std::uint64_t next_job_ = 1;
   Time started_at_{};  // machine time when the program's clock read zero
   Time next_storage_look_{};
   Time next_traffic_count_{};
+  Time next_sweep_{};
+  Time next_refusals_saved_{};
   std::map<protocol::Account, protocol::Traffic> control_traffic_;  // since the last count_traffic()
   std::map<DeviceId, protocol::Traffic> device_traffic_;
   std::map<JobId, protocol::Traffic> job_traffic_;
@@ -171,6 +190,7 @@ class Service {
 
   std::mutex posted_mutex_;
   std::vector<std::function<void(Service&)>> posted_;
+  std::atomic<bool> ended_ = false;
   std::mutex news_mutex_;
   std::condition_variable news_told_;
   std::uint64_t news_ = 1;

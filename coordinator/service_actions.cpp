@@ -23,21 +23,23 @@ std::string text(double value) {
 
 void Service::carry_out(const action::Assign& a) {
   parts_.metrics.add("shoal_assignments_total", 1,
-                     a.assignment.kind == protocol::TaskKind::kTrain ? "kind=\"train\"" : "kind=\"evaluate\"");
+                     {"kind", a.assignment.kind == protocol::TaskKind::kTrain ? "train" : "evaluate"});
   if (Session* session = sessions_.find(a.device)) send_open_assignment(*session);
 }
 
 void Service::carry_out(const action::Answer& a) {
   damaged_.erase(a.assignment);
+  std::string said = std::move(failed_[a.assignment]);
+  failed_.erase(a.assignment);
   Session* session = sessions_.find(a.device);
   if (session != nullptr && session->holds == a.assignment) session->holds = {};
   if (a.refusal == Refusal::kNone) {
     parts_.metrics.add("shoal_receipts_total");
     if (session != nullptr) send(session->peer, message::Receipt{a.assignment});
   } else if (session != nullptr) {
-    refuse(session->peer, a.refusal, a.assignment);
+    refuse(session->peer, a.refusal, a.assignment, std::move(said));
   } else {
-    parts_.metrics.add("shoal_refusals_total", 1, "reason=\"" + std::string(text_of(a.refusal).name) + "\"");
+    note_refusal(a.device, a.refusal, a.assignment, said);
   }
   if (session != nullptr) session->job = {};
 }
@@ -52,7 +54,7 @@ void Service::carry_out(const action::Revoke& a) {
   const AssignmentId body[] = {a.assignment};
   if (const Status released = parts_.bodies.release(body); !released.ok())
     parts_.log.warn("a revoked upload could not be released: " + released.error().to_string());
-  parts_.metrics.add("shoal_revocations_total", 1, "reason=\"" + std::string(text_of(a.refusal).name) + "\"");
+  parts_.metrics.add("shoal_revocations_total", 1, {"reason", text_of(a.refusal).name});
   Session* session = sessions_.find(a.device);
   if (session == nullptr) return;
   if (session->holds == a.assignment) session->holds = {};
@@ -78,7 +80,7 @@ void Service::carry_out(const action::Fold& a) {
 
 void Service::carry_out(const action::JobEnded& a) {
   parts_.metrics.add("shoal_jobs_ended_total", 1,
-                     a.status == JobStatus::kCompleted ? "status=\"completed\"" : "status=\"not-completed\"");
+                     {"status", a.status == JobStatus::kCompleted ? "completed" : "not-completed"});
   const std::string line = "job ended job=" + job_name(a.job) + ": " + a.reason;
   parts_.log.write(a.status == JobStatus::kFailed ? LogLevel::kError : LogLevel::kInfo, line);
   tell_news();
@@ -87,7 +89,7 @@ void Service::carry_out(const action::JobEnded& a) {
 void Service::carry_out(const action::RoundOpened& a) {
   parts_.log.info("round " + std::to_string(a.base + 1) + " job=" + job_name(a.job) + ": sampled " +
                   std::to_string(a.sampled) + " of " + std::to_string(a.available) + " devices");
-  parts_.metrics.add("shoal_rounds_opened_total", 1, "job=\"" + job_name(a.job) + "\"");
+  parts_.metrics.add("shoal_rounds_opened_total", 1, {"job", job_name(a.job)});
 }
 
 void Service::carry_out(const action::RoundClosed& a) {
@@ -116,10 +118,10 @@ void Service::carry_out(const action::RoundClosed& a) {
   row.staleness = a.mean_staleness;
   parts_.history.put(a.job, row);
   tell_news();
-  const std::string label = "job=\"" + job_name(a.job) + "\"";
-  parts_.metrics.set("shoal_job_version", static_cast<double>(a.version), label);
-  parts_.metrics.add("shoal_updates_folded_total", a.received, label);
-  parts_.metrics.set("shoal_job_train_loss", a.mean_loss, label);
+  const std::string name = job_name(a.job);
+  parts_.metrics.set("shoal_job_version", static_cast<double>(a.version), {"job", name});
+  parts_.metrics.add("shoal_updates_folded_total", a.received, {"job", name});
+  parts_.metrics.set("shoal_job_train_loss", a.mean_loss, {"job", name});
 }
 
 void Service::carry_out(const action::Evaluated& a) {
@@ -129,7 +131,7 @@ void Service::carry_out(const action::Evaluated& a) {
     const auto n = static_cast<double>(a.facts.samples);
     row.accuracy = static_cast<double>(a.facts.correct) / n;
     row.loss = a.facts.loss_sum / n;
-    parts_.metrics.set("shoal_job_accuracy", *row.accuracy, "job=\"" + job_name(a.job) + "\"");
+    parts_.metrics.set("shoal_job_accuracy", *row.accuracy, {"job", job_name(a.job)});
     parts_.log.info("evaluated version " + std::to_string(a.version) + " job=" + job_name(a.job) + ": accuracy=" +
                     text(*row.accuracy) + " loss=" + text(*row.loss) + " devices=" + std::to_string(a.devices));
   }

@@ -57,15 +57,19 @@ protocol::Account Service::account_of(const protocol::Peer& peer) const {
 
 void Service::refuse(const protocol::Peer& peer, Refusal refusal, AssignmentId assignment, std::string detail,
                      Duration retry_after) {
-  parts_.metrics.add("shoal_refusals_total", 1, "reason=\"" + std::string(text_of(refusal).name) + "\"");
-  if (const DeviceRecord* record = parts_.registry.find(peer.key)) {
-    const Status noted = parts_.registry.note_refusal(record->id, refusal, detail, parts_.unix_seconds());
-    if (!noted.ok()) parts_.log.warn("a refusal could not be noted: " + noted.error().to_string());
-    parts_.log.info("refused device=" + std::to_string(record->id.value) +
-                    " reason=" + std::string(text_of(refusal).name) +
-                    (assignment ? " assignment=" + std::to_string(assignment.value) : ""));
-  }
+  const DeviceRecord* record = parts_.registry.find(peer.key);
+  note_refusal(record == nullptr ? DeviceId{} : record->id, refusal, assignment, detail);
   send(peer, message::Refused{refusal, assignment, std::move(detail), retry_after});
+}
+
+// Counts and logs a refusal; `device` is 0 for a stranger.
+void Service::note_refusal(DeviceId device, Refusal refusal, AssignmentId assignment, const std::string& detail) {
+  const std::string reason(text_of(refusal).name);
+  parts_.metrics.add("shoal_refusals_total", 1, {"reason", reason});
+  if (!device) return;
+  parts_.registry.note_refusal(device, refusal, detail, parts_.unix_seconds());
+  parts_.log.info("refused device=" + std::to_string(device.value) + " reason=" + reason +
+                  (assignment ? " assignment=" + std::to_string(assignment.value) : ""));
 }
 
 void Service::on_incoming(const protocol::Incoming& incoming) {
@@ -101,8 +105,10 @@ void Service::on_incoming(const protocol::Incoming& incoming) {
     durable_.step(event::EvaluationReceived{device, done->assignment, done->facts}, now());
   } else if (const auto* failed = std::get_if<message::TaskFailed>(&m)) {
     parts_.log.warn("device=" + std::to_string(device.value) +
-                    " failed assignment=" + std::to_string(failed->assignment.value) + ": " + failed->reason);
-    durable_.step(event::AssignmentFailed{device, failed->assignment, Refusal::kNone, failed->reason}, now());
+                    " failed assignment=" + std::to_string(failed->assignment.value) +
+                    " reason=" + std::string(text_of(failed->refusal).name) + ": " + failed->reason);
+    failed_[failed->assignment] = failed->reason;
+    durable_.step(event::AssignmentFailed{device, failed->assignment, failed->refusal, failed->reason}, now());
   } else if (std::holds_alternative<message::Goodbye>(m)) {
     parts_.log.info("goodbye device=" + std::to_string(device.value));
     sessions_.close(device);
@@ -135,7 +141,7 @@ void Service::on_hello(const protocol::Peer& peer, const DeviceRecord& record, c
   if (record.standing == Standing::kPending) return refuse(peer, Refusal::kAwaitingApproval, {}, {}, kApprovalPoll);
 
   const bool known = sessions_.find(record.id) != nullptr;
-  if (const auto replaced = sessions_.open(record.id, peer, m.facts, now() + 3 * options_.heartbeat)) {
+  if (const auto replaced = sessions_.open(record.id, peer, m.process, m.facts, now() + 3 * options_.heartbeat)) {
     parts_.log.warn("two sessions of device=" + std::to_string(record.id.value) + ": the newer one goes on");
     refuse(*replaced, Refusal::kReplacedSession);
   }

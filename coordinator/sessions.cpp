@@ -2,17 +2,18 @@
 
 namespace shoal::coordinator {
 
-std::optional<protocol::Peer> Sessions::open(DeviceId device, const protocol::Peer& peer,
+std::optional<protocol::Peer> Sessions::open(DeviceId device, const protocol::Peer& peer, std::uint64_t process,
                                              const protocol::DeviceFacts& facts, Time alive_until) {
   std::optional<protocol::Peer> replaced;
   auto [slot, fresh] = sessions_.try_emplace(device);
   Session& session = slot->second;
   if (!fresh) {
     by_time_.erase({session.alive_until, device});
-    if (!session.peer.route.empty() && session.peer.route != peer.route) replaced = session.peer;
+    if (!session.peer.route.empty() && session.process != process) replaced = session.peer;
   }
   session.device = device;
   session.peer = peer;
+  session.process = process;
   session.facts = facts;
   session.alive_until = alive_until;
   by_time_.insert({alive_until, device});

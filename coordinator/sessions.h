@@ -18,16 +18,18 @@ struct Session {
   protocol::Peer peer;
   protocol::DeviceFacts facts;
   Time alive_until{};
-  AssignmentId holds;  // work that the device said it has in hand
-  JobId job;           // of its assignment, until that is answered: for which its messages are counted
+  std::uint64_t process = 0;  // of the client program, as its Hello said
+  AssignmentId holds;         // work that the device said it has in hand
+  JobId job;                  // of its assignment, until that is answered: for which its messages are counted
 };
 
 // Owner thread only.
 class Sessions {
  public:
-  // The session of the device, made or taken over: a newer connection wins. Returns the peer that lost, if any.
-  std::optional<protocol::Peer> open(DeviceId device, const protocol::Peer& peer, const protocol::DeviceFacts& facts,
-                                     Time alive_until);
+  // The session of the device, made or taken over: a newer connection wins. Returns the peer that lost, if it belongs
+  // to another process: one that merely connected anew has left its old connection behind.
+  std::optional<protocol::Peer> open(DeviceId device, const protocol::Peer& peer, std::uint64_t process,
+                                     const protocol::DeviceFacts& facts, Time alive_until);
   // nullptr when the device is not connected.
   Session* find(DeviceId device);
   const Session* find(DeviceId device) const;

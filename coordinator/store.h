@@ -144,8 +144,11 @@ class ModelStore {
   virtual ~ModelStore() = default;
   virtual Result<std::unique_ptr<ModelWriter>> create(JobId job, Version version, int state_arrays) = 0;
   virtual Result<std::unique_ptr<ModelReader>> open(const ModelRef& ref) const = 0;
-  // Deletes every file that no reference names (after recovery, and after commits that drop versions).
+  // Deletes every file that no reference names (after recovery, and after commits that drop versions), but for
+  // versions that are being written or were finished since and wait for their commit.
   virtual Status keep_only(std::span<const ModelRef> refs) = 0;
+  // Deletes a finished version that no commit will name.
+  virtual Status discard(const ModelRef& ref) = 0;
 };
 
 }  // namespace shoal::coordinator

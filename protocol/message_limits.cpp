@@ -121,7 +121,10 @@ void check_one(Checker& c, const message::EvaluationDone& m) {
   c.at_most("correct", m.facts.correct, m.facts.samples);
   c.between("loss_sum", m.facts.loss_sum, -kMaxLoss, kMaxLoss);
 }
-void check_one(Checker& c, const message::TaskFailed& m) { c.text("reason", m.reason, kMaxReasonBytes); }
+void check_one(Checker& c, const message::TaskFailed& m) {
+  c.text("reason", m.reason, kMaxReasonBytes);
+  c.require(is_found_by_client(m.refusal), "refusal", "is not for a device to say");
+}
 void check_one(Checker&, const message::Goodbye&) {}
 
 void check_one(Checker& c, const message::Welcome& m) {

@@ -36,8 +36,9 @@ struct Hello {
   std::uint16_t oldest = kOldestProtocol, newest = kNewestProtocol;
   std::string build;
   DeviceFacts facts;
-  AssignmentId working;  // assignment it holds, 0 if none
-  AssignmentId unsent;   // update it offers again, 0 if none
+  AssignmentId working;       // assignment it holds, 0 if none
+  AssignmentId unsent;        // update it offers again, 0 if none
+  std::uint64_t process = 0;  // drawn when the program starts: tells a reconnect from a second client with the same key
   friend bool operator==(const Hello&, const Hello&) = default;
 };
 // Sent on a connection made with an invitation's one-time key. Repeating it with the same device key succeeds.
@@ -69,7 +70,8 @@ struct EvaluationDone {
 };
 struct TaskFailed {
   AssignmentId assignment;
-  std::string reason;
+  std::string reason;                      // for people
+  Refusal refusal = Refusal::kTaskFailed;  // one that is_found_by_client()
   friend bool operator==(const TaskFailed&, const TaskFailed&) = default;
 };
 struct Goodbye {

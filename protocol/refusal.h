@@ -38,6 +38,7 @@ enum class Refusal : std::uint8_t {
   kStorageFull = 43,
   kBudgetTooSmall = 44,
   kBusy = 45,
+  kTaskFailed = 46,
 };
 
 struct RefusalText {
@@ -50,7 +51,8 @@ inline constexpr std::array kRefusalTexts = {
     RefusalText{Refusal::kNone, "none", "accepted"},
     RefusalText{Refusal::kUnknownKey, "unknown-key",
                 "this device's key is not enrolled; redeem an invitation with --join"},
-    RefusalText{Refusal::kRevoked, "revoked", "this device was revoked by the operator; ask for a new invitation"},
+    RefusalText{Refusal::kRevoked, "revoked",
+                "this device was revoked by the operator; join with a new invitation and another --state folder"},
     RefusalText{Refusal::kInvitationExpired, "invitation-expired", "the invitation has expired; ask for a new one"},
     RefusalText{Refusal::kInvitationUsed, "invitation-used",
                 "the invitation was redeemed by another device; ask for a new one"},
@@ -82,12 +84,19 @@ inline constexpr std::array kRefusalTexts = {
                 "the coordinator's disk is full; the update is kept and offered again"},
     RefusalText{Refusal::kBudgetTooSmall, "budget-too-small", "no plan of the job fits this device's memory budget"},
     RefusalText{Refusal::kBusy, "busy", "the coordinator is at its limit; try again after the time it names"},
+    RefusalText{Refusal::kTaskFailed, "task-failed", "the device could not do the work; its own log says why"},
 };
 
 constexpr const RefusalText& text_of(Refusal refusal) {
   for (const RefusalText& t : kRefusalTexts)
     if (t.refusal == refusal) return t;
   return kRefusalTexts[0];
+}
+
+// What a client finds by itself, before it has sent anything.
+constexpr bool is_found_by_client(Refusal refusal) {
+  return refusal == Refusal::kNotFinite || refusal == Refusal::kOutOfBound || refusal == Refusal::kBudgetTooSmall ||
+         refusal == Refusal::kTaskFailed;
 }
 
 }  // namespace shoal::protocol

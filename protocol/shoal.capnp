@@ -26,6 +26,7 @@ struct Hello {
   facts @3 :DeviceFacts;
   working @4 :UInt64;
   unsent @5 :UInt64;
+  process @6 :UInt64;
 }
 
 struct Redeem {
@@ -51,6 +52,7 @@ struct EvaluationDone {
 struct TaskFailed {
   assignment @0 :UInt64;
   reason @1 :Text;
+  refusal @2 :UInt8 = 46;  # refusal.h
 }
 
 # ---- coordinator to device ----

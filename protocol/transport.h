@@ -88,6 +88,8 @@ class ControlServer {
   // Ends a poll() from another thread.
   virtual void wake() = 0;
   virtual std::string endpoint() const = 0;  // as bound, with the real port
+  // Connections of unknown keys that were ended at the handshake. Any thread.
+  virtual std::uint64_t handshakes_denied() const = 0;
   // Everything so far: each Incoming, each send(), and messages that were dropped for their form. Owner thread.
   virtual Traffic traffic() const = 0;
 };

@@ -133,6 +133,7 @@ void put(const message::Hello& m, schema::DeviceMessage::Builder root) {
   put(m.facts, b.initFacts());
   b.setWorking(m.working.value);
   b.setUnsent(m.unsent.value);
+  b.setProcess(m.process);
 }
 message::Hello get(schema::Hello::Reader r) {
   return {.oldest = r.getOldest(),
@@ -140,7 +141,8 @@ message::Hello get(schema::Hello::Reader r) {
           .build = text(r.getBuild()),
           .facts = get(r.getFacts()),
           .working = {r.getWorking()},
-          .unsent = {r.getUnsent()}};
+          .unsent = {r.getUnsent()},
+          .process = r.getProcess()};
 }
 
 void put(const message::Redeem& m, schema::DeviceMessage::Builder root) {
@@ -182,8 +184,11 @@ void put(const message::TaskFailed& m, schema::DeviceMessage::Builder root) {
   auto b = root.initTaskFailed();
   b.setAssignment(m.assignment.value);
   b.setReason(m.reason);
+  b.setRefusal(static_cast<std::uint8_t>(m.refusal));
 }
-message::TaskFailed get(schema::TaskFailed::Reader r) { return {{r.getAssignment()}, text(r.getReason())}; }
+message::TaskFailed get(schema::TaskFailed::Reader r) {
+  return {{r.getAssignment()}, text(r.getReason()), Refusal{r.getRefusal()}};
+}
 
 void put(const message::Goodbye&, schema::DeviceMessage::Builder root) { root.setGoodbye(); }
 

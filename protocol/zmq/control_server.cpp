@@ -72,6 +72,7 @@ class Server final : public ControlServer {
 
   void wake() override { waker_.wake(); }
   std::string endpoint() const override { return router_.last_endpoint(); }
+  std::uint64_t handshakes_denied() const override { return zap_.denied(); }
   Traffic traffic() const override { return traffic_; }
 
  private:

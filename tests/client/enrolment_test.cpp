@@ -72,6 +72,20 @@ TEST_F(EnrolmentTest, JoiningAgainKeepsTheKey) {
   EXPECT_EQ(again->keys().public_key, first);
 }
 
+// As with a unit file that names its invitation for ever: the coordinator has long forgotten it.
+TEST_F(EnrolmentTest, AnInvitationThatWasRedeemedHereIsNotRedeemedAgainButAnotherIs) {
+  const protocol::Invitation invitation = invite(server_);
+  ASSERT_TRUE(Enrolment::join(folder(), invitation).value().complete().ok());
+  {
+    auto again = Enrolment::join(folder(), invitation);
+    ASSERT_TRUE(again.ok()) << again.error().to_string();
+    EXPECT_FALSE(again->invitation());
+    EXPECT_EQ(again->coordinator().key, server_);
+  }
+  // A coordinator that lost its state takes the device up again.
+  EXPECT_TRUE(Enrolment::join(folder(), invite(server_)).value().invitation());
+}
+
 TEST_F(EnrolmentTest, AFolderBelongsToOneCoordinator) {
   ASSERT_TRUE(Enrolment::join(folder(), invite(server_)).ok());
   const auto other = Enrolment::join(folder(), invite(protocol::make_key_pair().value().public_key));

@@ -229,9 +229,20 @@ TEST(Session, FailedWorkIsToldAndToldAgain) {
   s.step(event::WorkFailed{s.start_training(), "no plugin"});
   ASSERT_TRUE(s.sent<message::TaskFailed>());
   EXPECT_EQ(s.sent<message::TaskFailed>()->reason, "no plugin");
+  EXPECT_EQ(s.sent<message::TaskFailed>()->refusal, Refusal::kTaskFailed);
   s.hear(Script::assign(kFirst));
   EXPECT_FALSE(s.did<action::FindModel>());
   EXPECT_TRUE(s.sent<message::TaskFailed>());
+}
+
+TEST(Session, FailedWorkIsToldWithItsReason) {
+  Script s;
+  s.go_online();
+  s.step(event::WorkFailed{s.start_training(), "1 MB is too little", Refusal::kBudgetTooSmall});
+  ASSERT_TRUE(s.sent<message::TaskFailed>());
+  EXPECT_EQ(s.sent<message::TaskFailed>()->refusal, Refusal::kBudgetTooSmall);
+  ASSERT_TRUE(s.did<action::Log>());
+  EXPECT_NE(s.did<action::Log>()->text.find("failed (budget-too-small): 1 MB is too little"), std::string::npos);
 }
 
 TEST(Session, ABrokenDownloadAsksForAnotherTicket) {

@@ -5,8 +5,10 @@
 
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <nlohmann/json.hpp>
 
+#include "coordinator/model_import.h"
 #include "protocol/invitation.h"
 #include "protocol/safetensors_file.h"
 #include "tests/support/service_host.h"
@@ -83,6 +85,49 @@ TEST_F(AdminTest, SubmitsOnceForEachToken) {
   EXPECT_NE(call("job.submit", submission("other"))["id"], first["id"]);
   EXPECT_EQ(call("job.list")["jobs"].size(), 2u);
   EXPECT_EQ(call("job.show", {{"job", "two"}})["config"], "name = two");
+}
+
+TEST_F(AdminTest, TheSameTokenTwiceAtOnceIsOneJobAndOneModel) {
+  std::vector<std::uint64_t> ids;
+  for (int round = 0; round < 10; ++round) {
+    const Json args = submission("t" + std::to_string(round));
+    auto other = std::async(std::launch::async, [&] { return call("job.submit", args); });
+    const Json mine = call("job.submit", args), theirs = other.get();
+    EXPECT_EQ(mine["id"], theirs["id"]);
+    EXPECT_NE(mine["submitted"], theirs["submitted"]);
+  }
+  EXPECT_EQ(call("job.list")["jobs"].size(), 10u);
+}
+
+TEST_F(AdminTest, ASecondImportForATokenIsDropped) {
+  const JobSpec spec = parse("two rounds").value();
+  const auto import = [&](JobId id) { return import_model(model, id, spec.optimizer, host.store.models).value(); };
+  const ModelRef first = import(JobId{1}), second = import(JobId{2});
+  std::vector<JobId> done;
+  host.ask([&](Service& s) {
+    EXPECT_TRUE(s.submit(JobId{1}, spec, first, "t", [&](JobId id) { done.push_back(id); }).ok());
+    EXPECT_TRUE(s.submit(JobId{2}, spec, second, "t", [&](JobId id) { done.push_back(id); }).ok());
+    EXPECT_TRUE(done.empty()) << "told before it was durable";
+    return true;
+  });
+  host.await("the answers", [&](Service&) { return done.size() == 2; });
+  EXPECT_EQ(done, (std::vector{JobId{1}, JobId{1}}));
+  EXPECT_TRUE(host.store.models.find(first).ok());
+  EXPECT_FALSE(host.store.models.find(second).ok());
+}
+
+TEST_F(AdminTest, WhoeverWaitsWhenTheServiceEndsIsToldAtOnce) {
+  const Json job = call("job.submit", submission(""));
+  const auto begin = std::chrono::steady_clock::now();
+  auto follower = std::async(std::launch::async, [&] {
+    return code(Json{{"op", "job.follow"}, {"args", {{"job", job["id"]}, {"wait_ms", 30000}}}}.dump());
+  });
+  EXPECT_EQ(follower.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  host.end();
+  EXPECT_EQ(follower.get(), "unavailable");
+  EXPECT_EQ(code(R"({"op": "status"})"), "unavailable") << "asked after the end";
+  EXPECT_EQ(code(Json{{"op", "job.submit"}, {"args", submission("")}}.dump()), "unavailable");
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(10));
 }
 
 TEST_F(AdminTest, StopsAJobAndTellsFollowersAtOnce) {

@@ -10,9 +10,9 @@ namespace {
 
 TEST(Metrics, RendersPrometheusText) {
   Metrics metrics;
-  metrics.add("shoal_refusals_total", 1, "reason=\"late\"");
-  metrics.add("shoal_refusals_total", 2, "reason=\"late\"");
-  metrics.add("shoal_refusals_total", 1, "reason=\"replayed\"");
+  metrics.add("shoal_refusals_total", 1, {"reason", "late"});
+  metrics.add("shoal_refusals_total", 2, {"reason", "late"});
+  metrics.add("shoal_refusals_total", 1, {"reason", "replayed"});
   metrics.set("shoal_storage_full", 0);
   EXPECT_EQ(metrics.render(),
             "# TYPE shoal_refusals_total counter\n"
@@ -20,8 +20,17 @@ TEST(Metrics, RendersPrometheusText) {
             "shoal_refusals_total{reason=\"replayed\"} 1\n"
             "# TYPE shoal_storage_full gauge\n"
             "shoal_storage_full 0\n");
-  EXPECT_EQ(metrics.value("shoal_refusals_total", "reason=\"late\""), 3);
+  EXPECT_EQ(metrics.value("shoal_refusals_total", {"reason", "late"}), 3);
   EXPECT_EQ(metrics.value("shoal_nothing"), 0);
+}
+
+TEST(Metrics, EscapesWhatALabelSays) {
+  Metrics metrics;
+  metrics.add("shoal_rounds_total", 2, {"job", "a \"b\" c\\d\ne"});
+  EXPECT_EQ(metrics.render(),
+            "# TYPE shoal_rounds_total counter\n"
+            "shoal_rounds_total{job=\"a \\\"b\\\" c\\\\d\\ne\"} 2\n");
+  EXPECT_EQ(metrics.value("shoal_rounds_total", {"job", "a \"b\" c\\d\ne"}), 2);
 }
 
 TEST(HttpServer, ServesMetricsHealthAndReadiness) {

@@ -65,7 +65,8 @@ TEST_F(RegistryTest, RefusesExpiredInvitationsAndRevokedDevices) {
 
 TEST_F(RegistryTest, SurvivesARestartWithEverythingThatWasAnswered) {
   const DeviceRecord device = enrol(1, 2, false);
-  ASSERT_TRUE(registry->note_refusal(device.id, Refusal::kAwaitingApproval, "soon", 11).ok());
+  registry->note_refusal(device.id, Refusal::kAwaitingApproval, "soon", 11);
+  ASSERT_TRUE(registry->save_refusals(1).ok());
   ASSERT_TRUE(registry->invite(key(7), 1000).ok());
   restart();
   const DeviceRecord* found = registry->find(key(2));
@@ -75,6 +76,28 @@ TEST_F(RegistryTest, SurvivesARestartWithEverythingThatWasAnswered) {
   EXPECT_EQ(found->last_refusal, Refusal::kAwaitingApproval);
   EXPECT_EQ(registry->open_invitations(10), 1u);
   EXPECT_EQ(enrol(8, 9).id.value, device.id.value + 1) << "ids are never used again";
+}
+
+TEST_F(RegistryTest, WritesRefusalsWhenAskedAndEveryDeviceInItsTurn) {
+  const DeviceId devices[] = {enrol(1, 2).id, enrol(3, 4).id, enrol(5, 6).id};
+  int puts = 0;
+  store.faults.before = [&](StoreOperation operation) -> Status {
+    puts += operation == StoreOperation::kPut;
+    return {};
+  };
+  const auto refuse_all = [&] {
+    for (int i = 0; i < 1000; ++i)
+      for (const DeviceId device : devices) registry->note_refusal(device, Refusal::kMalformed, std::to_string(i), i);
+  };
+  refuse_all();
+  EXPECT_EQ(puts, 0);
+  EXPECT_EQ(registry->find(devices[0])->last_refusal_at, 999) << "the newest is known at once";
+  ASSERT_TRUE(registry->save_refusals(2).ok());
+  EXPECT_EQ(puts, 2);
+  refuse_all();
+  ASSERT_TRUE(registry->save_refusals(2).ok());
+  restart();
+  for (const DeviceId device : devices) EXPECT_EQ(registry->find(device)->last_refusal, Refusal::kMalformed);
 }
 
 TEST_F(RegistryTest, SurvivesACrashBetweenTheDeviceAndItsInvitation) {

@@ -100,6 +100,9 @@ TEST(MessageLimitsTest, EveryMemberOfADevicesMessageIsChecked) {
       device<EvaluationDone>("loss_sum", [](EvaluationDone& m) { m.facts.loss_sum = kInfinity; }),
       device<TaskFailed>("reason", [](TaskFailed& m) { m.reason = std::string(kMaxReasonBytes + 1, 'r'); }),
       device<TaskFailed>("reason", [](TaskFailed& m) { m.reason = std::string("a\0b", 3); }),
+      device<TaskFailed>("refusal", [](TaskFailed& m) { m.refusal = Refusal::kNone; }),
+      device<TaskFailed>("refusal", [](TaskFailed& m) { m.refusal = Refusal::kRevoked; }),
+      device<TaskFailed>("refusal", [](TaskFailed& m) { m.refusal = Refusal{199}; }),
   });
 }
 

@@ -135,7 +135,8 @@ std::vector<std::pair<std::string, DeviceMessage>> sample_device_messages() {
                            .norm = 1.5,
                            .trained = std::chrono::milliseconds(12345)};
   return {
-      {"hello", Hello{.build = "0.1.0 (linux, armv7)", .facts = facts, .working = {17}, .unsent = {}}},
+      {"hello",
+       Hello{.build = "0.1.0 (linux, armv7)", .facts = facts, .working = {17}, .unsent = {}, .process = 0xfeed}},
       {"hello_unsent",
        Hello{.oldest = 1, .newest = 3, .build = "0.3.0", .facts = facts, .working = {}, .unsent = {16}}},
       {"redeem", Redeem{.name = "greenhouse 4, north wall", .device_key = counted_bytes(128)}},
@@ -144,6 +145,7 @@ std::vector<std::pair<std::string, DeviceMessage>> sample_device_messages() {
       {"offer_update", OfferUpdate{{17}, update, sample_object(17)}},
       {"evaluation_done", EvaluationDone{{18}, {.samples = 100, .correct = 93, .loss_sum = 21.75}}},
       {"task_failed", TaskFailed{{17}, "cannot read data/train.csv: line 12 has 5 columns, not 9"}},
+      {"task_failed_budget", TaskFailed{{17}, "memory_limit is 128 MB", Refusal::kBudgetTooSmall}},
       {"goodbye", Goodbye{}},
   };
 }
@@ -178,7 +180,8 @@ DeviceMessage random_device_message(Stream& stream) {
                    {random_number(stream, kMaxSamples), random_number(stream, kMaxSamples),
                     random_number(stream, kMaxMemoryBudget)},
                    random_assignment_id(stream),
-                   random_assignment_id(stream)};
+                   random_assignment_id(stream),
+                   stream.next64()};
     case 1: return Redeem{oldest, newest, random_text(stream, kMaxNameBytes), random_key(stream)};
     case 2: return Heartbeat{};
     case 3: return FetchModel{random_assignment_id(stream)};
@@ -191,7 +194,7 @@ DeviceMessage random_device_message(Stream& stream) {
       return EvaluationDone{random_assignment_id(stream),
                             {samples, random_number(stream, samples), random_real(stream, -kMaxLoss, kMaxLoss)}};
     }
-    case 6: return TaskFailed{random_assignment_id(stream), random_text(stream, kMaxReasonBytes)};
+    case 6: return TaskFailed{random_assignment_id(stream), random_text(stream, kMaxReasonBytes), Refusal::kNotFinite};
     default: return Goodbye{};
   }
 }

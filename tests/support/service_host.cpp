@@ -42,9 +42,11 @@ ServiceHost::ServiceHost(coordinator::ServiceOptions options)
   owner_ = std::thread([this] { service_->serve().value(); });
 }
 
-ServiceHost::~ServiceHost() {
+ServiceHost::~ServiceHost() { end(); }
+
+void ServiceHost::end() {
   service_->stop();
-  owner_.join();
+  if (owner_.joinable()) owner_.join();
 }
 
 ScriptedDevice ServiceHost::stranger(const protocol::KeyPair& keys) const {
@@ -72,7 +74,7 @@ JobId ServiceHost::submit(const coordinator::JobSpec& spec, std::uint64_t floats
   const JobId id = ask([](Service& s) { return s.next_job_id(); });
   const coordinator::ModelRef model = coordinator::import_model(file, id, spec.optimizer, store.models).value();
   std::promise<void> durable;
-  ask([&](Service& s) { return s.submit(id, spec, model, "", [&] { durable.set_value(); }); }).value();
+  ask([&](Service& s) { return s.submit(id, spec, model, "", [&](JobId) { durable.set_value(); }); }).value();
   durable.get_future().wait();
   return id;
 }
@@ -114,7 +116,7 @@ protocol::Traffic ServiceHost::moved() const {
 }
 
 double ServiceHost::refusals(protocol::Refusal refusal) const {
-  return metrics_.value("shoal_refusals_total", "reason=\"" + std::string(protocol::text_of(refusal).name) + "\"");
+  return metrics_.value("shoal_refusals_total", {"reason", protocol::text_of(refusal).name});
 }
 
 }  // namespace shoal::testing

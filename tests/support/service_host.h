@@ -43,6 +43,9 @@ class ServiceHost {
     return future.get();
   }
 
+  // As a SIGTERM does it: the service drains, and serve() has returned when this does.
+  void end();
+
   coordinator::Service& service() { return *service_; }
   const std::string& endpoint() const { return endpoint_; }
   const protocol::PublicKey& server_key() const { return keys_.public_key; }

@@ -105,6 +105,53 @@ TEST_F(BadMessage, HellosOverAndOverAreOneSession) {
   expect_both_rounds();
 }
 
+TEST_F(BadMessage, AReconnectIsNoSecondSessionButAnotherProcessIs) {
+  const auto last_refusal = [&] {
+    return host.ask([](coordinator::Service& s) { return s.registry().find(DeviceId{2})->last_refusal; });
+  };
+  message::Hello hello = ScriptedDevice::hello_of(10);
+  hello.working = bads;
+  hello.process = 1;
+  bad.join(hello);  // another than the fixture's
+  EXPECT_EQ(host.refusals(Refusal::kReplacedSession), 1);
+  EXPECT_EQ(last_refusal(), Refusal::kReplacedSession);
+  bad.send_raw({});
+  EXPECT_EQ(bad.expect_refusal(), Refusal::kMalformed);
+  bad.join(hello);  // a new connection of the same, long before it is missed
+  EXPECT_EQ(host.refusals(Refusal::kReplacedSession), 1);
+  EXPECT_EQ(last_refusal(), Refusal::kMalformed) << "a reconnect hides what was refused";
+  expect_both_rounds();
+}
+
+TEST_F(BadMessage, AFailureIsCountedAndShownAsTheDeviceTellsIt) {
+  bad.send(message::TaskFailed{bads, "memory_limit is 1 MB", Refusal::kBudgetTooSmall});
+  EXPECT_EQ(bad.expect_refusal(), Refusal::kBudgetTooSmall);
+  EXPECT_EQ(host.refusals(Refusal::kBudgetTooSmall), 1);
+  EXPECT_EQ(host.refusals(Refusal::kRoundAbandoned), 0);
+  const auto record = host.ask([](coordinator::Service& s) { return *s.registry().find(DeviceId{2}); });
+  EXPECT_EQ(record.last_refusal, Refusal::kBudgetTooSmall);
+  EXPECT_EQ(record.last_refusal_detail, "memory_limit is 1 MB");
+  expect_good_round();
+}
+
+TEST_F(BadMessage, TenThousandRefusalsAreAHandfulOfWrites) {
+  std::atomic<int> puts = 0;
+  host.set_fault([&](coordinator::StoreOperation operation) -> Status {
+    puts += operation == coordinator::StoreOperation::kPut;
+    return {};
+  });
+  for (int i = 0; i < 10000; ++i) {
+    bad.send_raw({});
+    ASSERT_EQ(bad.expect_refusal(), Refusal::kMalformed);
+  }
+  EXPECT_EQ(host.refusals(Refusal::kMalformed), 10000);
+  EXPECT_LE(puts, 20);
+  host.end();
+  EXPECT_GE(puts, 1) << "the newest is written at the end";
+  EXPECT_EQ(coordinator::Registry::load(host.store.journal).value()->find(DeviceId{2})->last_refusal,
+            Refusal::kMalformed);
+}
+
 TEST_F(BadMessage, AnswersToWorkThatWasNotGivenAreReplayed) {
   bad.send(message::FetchModel{goods});
   EXPECT_EQ(bad.expect_refusal(), Refusal::kReplayed);

@@ -159,9 +159,9 @@ TEST_F(BadUpdate, AClosedRoundIsLate) {
   first_come.fedavg.cohort = 1;
   first_come.fedavg.over_selection = 2;
   bad.send(message::TaskFailed{bads, "for another job"});
-  EXPECT_EQ(bad.expect_refusal(), Refusal::kRoundAbandoned);
+  EXPECT_EQ(bad.expect_refusal(), Refusal::kTaskFailed);
   good.send(message::TaskFailed{goods, "for another job"});
-  EXPECT_EQ(good.expect_refusal(), Refusal::kRoundAbandoned);
+  EXPECT_EQ(good.expect_refusal(), Refusal::kTaskFailed);
   host.ask([&](coordinator::Service& s) { return s.stop_job(job); }).value();
   // The first job may have opened a round again before it was stopped.
   job = host.submit(first_come, kFloats);

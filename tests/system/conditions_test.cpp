@@ -103,6 +103,72 @@ INSTANTIATE_TEST_SUITE_P(Conditions, FoldOnAFullDisk,
                            }
                          });
 
+// A full disk ends the first job's fold while the second's is under way: the first must not wait for ever.
+TEST(TwoJobs, AFoldThatFoundTheDiskFullGoesOnWhateverOthersFold) {
+  constexpr std::uint64_t kFloats = 100;
+  ServiceHost host;
+  coordinator::JobSpec spec;
+  spec.rounds = 1;
+  spec.fedavg.cohort = 1;
+  spec.limits.update_bound = 2;
+  struct Member {
+    ScriptedDevice device;
+    JobId job;
+    AssignmentId work;
+  } members[] = {{host.enrol(), {}, {}}, {host.enrol(), {}, {}}};
+  for (Member& member : members) {
+    member.device.join();
+    member.job = host.submit(spec, kFloats);
+    member.work = member.device.expect<message::Assign>().assignment.id;
+  }
+  std::promise<void> first_may_fail, second_may_end;
+  std::atomic<int> folds = 0;
+  host.set_fault([&](StoreOperation operation) -> Status {
+    if (operation != StoreOperation::kModelFinish) return {};
+    const int fold = ++folds;
+    if (fold == 1) first_may_fail.get_future().wait();
+    if (fold == 2) second_may_end.get_future().wait();
+    return fold == 1 ? Status(Error(ErrorCode::kExhausted, "as the test wants it")) : Status();
+  });
+  for (Member& member : members) {
+    ScriptedUpdate update = ScriptedUpdate::of(member.work, kFloats, 0.5f);
+    ASSERT_TRUE(member.device.upload(update).ok());
+    member.device.expect<message::Receipt>();
+  }
+  host.await("both folds", [](coordinator::Service& s) { return s.machine().open_folds().size() == 2; });
+  first_may_fail.set_value();
+  host.await("the full disk", [](coordinator::Service& s) { return s.state().storage_full; });
+  host.await("room", [](coordinator::Service& s) { return !s.state().storage_full; });
+  second_may_end.set_value();
+  for (const Member& member : members) host.await_version(member.job, 1);
+}
+
+TEST_F(Conditions, AFoldThatFailsForOnceIsTriedAgain) {
+  host.fail(StoreOperation::kModelWrite, ErrorCode::kFailed);
+  ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);
+  ASSERT_TRUE(bad.upload(update).ok());
+  bad.expect<message::Receipt>();
+  good_delivers();
+  host.await("a fold that fails", [&](coordinator::Service&) { return host.failures() > 0; });
+  host.recover();
+  host.await_version(job, 1);
+  EXPECT_EQ(host.job(job).status, coordinator::JobStatus::kRunning);
+  EXPECT_EQ(host.job(job).updates, 2u);
+}
+
+TEST_F(Conditions, AFoldOfWhatIsCorruptFailsTheJobAtOnce) {
+  host.fail(StoreOperation::kModelWrite, ErrorCode::kCorrupt);
+  ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);
+  ASSERT_TRUE(bad.upload(update).ok());
+  bad.expect<message::Receipt>();
+  good_delivers();
+  const auto ended = [&](coordinator::Service& s) {
+    return s.machine().job(job)->status == coordinator::JobStatus::kFailed;
+  };
+  host.await("the job's end", ended);
+  EXPECT_EQ(host.failures(), 1);
+}
+
 TEST_F(Conditions, AWriteErrorOfOneUploadIsTriedAgain) {
   host.fail(StoreOperation::kBodyWrite, ErrorCode::kFailed);
   ScriptedUpdate update = ScriptedUpdate::of(bads, kFloats, 0.25f);

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/archive.h"
 #include "build_info.h"
+#include "coordinator/registry.h"
 #include "coordinator/rocksdb/journal.h"
 #include "tests/support/federation.h"
 
@@ -28,6 +30,13 @@ class Lifecycle : public ::testing::Test {
     const std::string path = federation_.path("job.toml");
     std::ofstream(path) << "model = \"model.safetensors\"\n" << spec;
     return path;
+  }
+  // While the coordinator does not run.
+  std::unique_ptr<coordinator::Journal> journal() const {
+    coordinator::JournalOptions options;
+    options.folder = federation_.data() + "/journal";
+    options.build = std::string(kVersion) + "-" + kGitHash;
+    return coordinator::open_journal(options).value();
   }
   ExitCode end_of_client(std::size_t client) {
     const auto code = federation_.client(client).wait(kPatience);
@@ -65,12 +74,44 @@ TEST_F(Lifecycle, SigtermDrainsAndTheJobGoesOnAfterTheRestart) {
       EXPECT_GT(rows[i].at(bytes), rows[i - 1].at(bytes)) << "a job's bytes go on after a restart: row " << i;
 }
 
+TEST_F(Lifecycle, SigtermEndsAtOnceWhileSomebodyFollowsAJob) {
+  federation_.start_coordinator();
+  federation_.add_client();
+  federation_.submit(kForEver, model());
+  ProcessOptions follow;
+  follow.command = {program("shoal"), "job", "follow", "long", "--json"};
+  follow.environment = {"SHOAL_SOCKET=" + federation_.socket()};
+  Process follower(follow);
+  federation_.await("the first round", [&] { return follower.output().find("\"version\"") != std::string::npos; });
+  federation_.kill_client(0);  // no more news: from now on the follower waits
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(federation_.stop_coordinator(), 0);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(2));
+  EXPECT_EQ(follower.wait(kPatience), 3);
+  EXPECT_THAT(follower.log(), HasSubstr("the coordinator is stopping"));
+}
+
 TEST_F(Lifecycle, SigtermEndsAClientWithAGoodbye) {
   federation_.start_coordinator();
   federation_.add_client();
   federation_.client(0).signal(SIGTERM);
   EXPECT_EQ(end_of_client(0), 0);
   EXPECT_NE(federation_.coordinator().await_log("goodbye device=1", kPatience), std::string::npos);
+}
+
+TEST_F(Lifecycle, WhatAClientCannotDoIsToldWithItsReasonOnBothSides) {
+  federation_.start_coordinator();
+  federation_.add_client({"memory_limit=64KiB"});
+  write_model(federation_.path("large.safetensors"), 100'000);
+  federation_.submit(kForEver, federation_.path("large.safetensors"));
+  EXPECT_NE(federation_.client(0).await_log("failed (budget-too-small)", kPatience), std::string::npos);
+  EXPECT_NE(federation_.client(0).await_log("memory_limit is 65.5 KB; raise it", kPatience), std::string::npos);
+  federation_.await("the count",
+                    [&] { return federation_.metric("shoal_refusals_total{reason=\"budget-too-small\"}") >= 1; });
+  EXPECT_EQ(federation_.metric("shoal_refusals_total{reason=\"round-abandoned\"}"), 0);
+  const Json shown = federation_.admin("device.show", {{"id", 1}}).at("last_refusal");
+  EXPECT_EQ(shown.at("reason"), "budget-too-small");
+  EXPECT_THAT(shown.at("detail").get<std::string>(), HasSubstr("memory_limit is 65.5 KB"));
 }
 
 TEST_F(Lifecycle, ASecondCoordinatorOnTheSameDataIsRefusedWithThePidOfTheFirst) {
@@ -96,13 +137,7 @@ TEST_F(Lifecycle, AStateOfAnotherBuildIsRefusedWithTheWayOutWhileAJobIsOpen) {
   federation_.add_client();
   federation_.submit(kForEver, model());
   ASSERT_EQ(federation_.stop_coordinator(), 0);
-  {
-    coordinator::JournalOptions options;
-    options.folder = federation_.data() + "/journal";
-    options.build = std::string(kVersion) + "-" + kGitHash;
-    auto journal = coordinator::open_journal(options).value();
-    ASSERT_TRUE(journal->put("settings", "build", "0.0.1-of-yore").ok());
-  }
+  ASSERT_TRUE(journal()->put("settings", "build", "0.0.1-of-yore").ok());
   const Finished refused = run(federation_.coordinator_command());
   EXPECT_EQ(refused.code, 2);
   EXPECT_THAT(refused.log, HasSubstr("0.0.1-of-yore"));
@@ -151,6 +186,7 @@ TEST_F(Lifecycle, ARevokedDeviceEndsAndStaysOut) {
   federation_.start_client(0);
   EXPECT_EQ(end_of_client(0), 3);
   EXPECT_THAT(federation_.client(0).log(), HasSubstr("revoked: this device was revoked by the operator"));
+  EXPECT_THAT(federation_.client(0).log(), HasSubstr("another --state folder"));
   const Json shown = federation_.admin("device.show", {{"id", 1}});
   EXPECT_EQ(shown.at("standing"), "revoked");
   EXPECT_EQ(shown.at("last_refusal").at("reason"), "revoked");
@@ -186,6 +222,40 @@ TEST_F(Lifecycle, AnUnknownKeyEndsAtTheHandshake) {
   federation_.start_coordinator();
   EXPECT_EQ(end_of_client(0), 3);
   EXPECT_THAT(federation_.client_log(0), HasSubstr("unknown-key"));
+  federation_.await("the count", [&] { return federation_.metric("shoal_control_handshakes_denied_total") >= 1; });
+}
+
+TEST_F(Lifecycle, ADeviceThatWasRevokedJoinsWithAnInvitationAndAnotherFolder) {
+  federation_.start_coordinator();
+  federation_.add_client();
+  federation_.admin("device.revoke", {{"id", 1}});
+  EXPECT_EQ(end_of_client(0), 3);
+  Process anew(federation_.client_command(federation_.path("anew"), {"data=procedural:1:1:50"}, federation_.invite()));
+  EXPECT_NE(anew.await_log("online as device 2", kPatience), std::string::npos) << anew.log();
+}
+
+TEST_F(Lifecycle, AUnitFileThatAlwaysJoinsGoesOnWhenItsInvitationIsForgotten) {
+  federation_.start_coordinator();
+  const auto command =
+      federation_.client_command(federation_.path("unit"), {"data=procedural:1:1:50"}, federation_.invite());
+  {
+    Process first(command);
+    ASSERT_NE(first.await_log("online as device 1", kPatience), std::string::npos) << first.log();
+  }
+  federation_.stop_coordinator();
+  {  // two days later
+    const auto kept = journal();
+    const auto rows = kept->scan("invitations").value();
+    ASSERT_EQ(rows.size(), 1u);
+    auto invitation = decode_state<coordinator::InvitationRecord>(rows[0].second).value();
+    invitation.expires_at -= std::int64_t{2} * 24 * 3600;
+    ASSERT_TRUE(kept->put("invitations", rows[0].first, encode_state(invitation)).ok());
+  }
+  federation_.start_coordinator();
+  Process again(command);
+  EXPECT_NE(again.await_log("online as device 1", kPatience), std::string::npos) << again.log();
+  federation_.stop_coordinator();
+  EXPECT_TRUE(journal()->scan("invitations").value().empty()) << "an old invitation still passes the handshake";
 }
 
 TEST_F(Lifecycle, AWrongServerKeyIsNotTalkedTo) {

@@ -40,7 +40,7 @@ class ServiceTraffic : public ::testing::Test {
     ASSERT_TRUE(device.upload(update).ok());
     device.expect<message::Receipt>();
   }
-  double metric(const std::string& name, const std::string& labels = {}) { return host.metrics().value(name, labels); }
+  double metric(const std::string& name, coordinator::Label label = {}) { return host.metrics().value(name, label); }
   // Waits until all that crossed the wire is somebody's.
   void await_sum(const std::vector<std::uint64_t>& devices) {
     host.await("the sum", [&](Service& s) {
@@ -100,8 +100,8 @@ TEST_F(ServiceTraffic, JobsOnDifferentDevicesHaveTheirOwnBytes) {
     EXPECT_GT(all.down, job.down);
     EXPECT_LT(all.down, job.down + kMessages);
   }
-  EXPECT_EQ(metric("shoal_job_received_bytes_total", "job=\"small\""), static_cast<double>(small_job.up));
-  EXPECT_EQ(metric("shoal_job_sent_bytes_total", "job=\"large\""), static_cast<double>(large_job.down));
+  EXPECT_EQ(metric("shoal_job_received_bytes_total", {"job", "small"}), static_cast<double>(small_job.up));
+  EXPECT_EQ(metric("shoal_job_sent_bytes_total", {"job", "large"}), static_cast<double>(large_job.down));
 }
 
 TEST_F(ServiceTraffic, WhatIsSaidBetweenJobsIsTheDevicesOnly) {
