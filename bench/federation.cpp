@@ -165,7 +165,7 @@ FederationResult run_federation(const FederationOptions& options) {
       must(coordinator::import_model(folder + "/model.safetensors", id, options.spec.optimizer, models));
   std::promise<void> submitted;
   service->post(
-      [&](coordinator::Service& s) { must(s.submit(id, options.spec, model, "", [&] { submitted.set_value(); })); });
+      [&](coordinator::Service& s) { must(s.submit(id, options.spec, model, "", [&](JobId) { submitted.set_value(); })); });
   submitted.get_future().wait();
   std::uint64_t news = 0;
   while (ask([&](coordinator::Service& s) { return s.machine().job(id)->status; }) == coordinator::JobStatus::kRunning)
