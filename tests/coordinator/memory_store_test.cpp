@@ -244,11 +244,18 @@ TEST(MemoryModels, KeepsWhatIsNamedAndWhatIsOpen) {
   for (Version v = 0; v < 3; ++v)
     refs.push_back(std::move(*store.models.create(JobId{1}, v, 0).value()).finish().value());
   const auto open = store.models.open(refs[0]).value();
+  ASSERT_TRUE(store.models.keep_only({}).ok());
+  for (const ModelRef& ref : refs) EXPECT_TRUE(store.models.open(ref).ok()) << "it waits for its commit";
+  ASSERT_TRUE(store.models.keep_only(refs).ok());
   ASSERT_TRUE(store.models.keep_only(std::span(refs).subspan(2)).ok());
   EXPECT_FALSE(store.models.open(refs[0]).ok());
   EXPECT_FALSE(store.models.open(refs[1]).ok());
   EXPECT_TRUE(store.models.open(refs[2]).ok());
   EXPECT_EQ(open->bytes(), 0u);
+  const ModelRef unwanted = std::move(*store.models.create(JobId{2}, 0, 0).value()).finish().value();
+  ASSERT_TRUE(store.models.discard(unwanted).ok());
+  EXPECT_FALSE(store.models.open(unwanted).ok());
+  EXPECT_TRUE(store.models.open(refs[2]).ok());
 }
 
 }  // namespace

@@ -127,6 +127,14 @@ TEST_F(ModelFilesTest, KeepOnlyWhatIsReferredToOrStillBeingWritten) {
   expect_whole(second, file);
 }
 
+TEST_F(ModelFilesTest, DiscardsAFinishedVersionAndNoOther) {
+  const std::vector<std::byte> file = sample_bytes(1, 1000);
+  const ModelRef unwanted = *write(1, file, true, 1), other = *write(2, file, true, 1);
+  ASSERT_TRUE(models->discard(unwanted).ok());
+  EXPECT_EQ(models->open(unwanted).error().code(), ErrorCode::kNotFound);
+  expect_whole(other, file);
+}
+
 TEST_F(ModelFilesTest, AReaderOutlivesItsVersion) {
   const std::vector<std::byte> file = sample_bytes(1, 1000);
   const ModelRef ref = *write(1, file, true);

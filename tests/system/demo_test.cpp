@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "tests/support/process.h"
 #include "tests/support/temporary_folder.h"
@@ -50,7 +51,8 @@ TEST(Demo, LearnsAndLeavesItsResultsAndNoProcess) {
   }
   ASSERT_GE(accuracies.size(), 10u);
   EXPECT_LT(accuracies.front(), 0.3);
-  EXPECT_GT(accuracies.back(), 0.9);
+  // One device evaluates a round, with a few hundred examples: five of them say more than the last.
+  EXPECT_GT(std::accumulate(accuracies.end() - 5, accuracies.end(), 0.0) / 5, 0.9);
   for (const char* file : {"model.safetensors", "report.html"}) {
     const std::string path = results + "/run/" + file;
     EXPECT_THAT(demo.process().output(), HasSubstr(path));
