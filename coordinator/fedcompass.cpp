@@ -23,6 +23,7 @@ Duration time_for(double steps, double speed) { return from_seconds(std::min(ste
 
 Decisions FedCompass::on_idle(const PolicyView& view) {
   Decisions decisions;
+  give_up_taken(view);
   fill_places(view, decisions);
   return decisions;
 }
@@ -90,7 +91,6 @@ Decisions FedCompass::on_committed(const PolicyView& view) {
                    [&](DeviceId a, DeviceId b) { return state_.clients.at(a).speed < state_.clients.at(b).speed; });
   Decisions decisions;
   for (DeviceId device : held) {
-    // One that went away meanwhile loses its place, and may come back through fill_places.
     state_.clients.at(device).place = Place::kFree;
     if (view.idle.contains(device)) assign(device, view, decisions);
   }
@@ -134,6 +134,17 @@ void FedCompass::close(GroupId id, Decisions& decisions) {
     group.arrived.clear();
     group.buffer.clear();
   }
+}
+
+// Those that wait and are not idle any more, because other work took them or they went away, have no place.
+void FedCompass::give_up_taken(const PolicyView& view) {
+  const auto taken = [&](DeviceId device) {
+    if (view.idle.contains(device)) return false;
+    state_.clients.at(device).place = Place::kFree;
+    return true;
+  };
+  for (auto& [id, group] : state_.groups) std::erase_if(group.arrived, taken);
+  for (Pending& pending : state_.pending) std::erase_if(pending.held, taken);
 }
 
 void FedCompass::start_fold(const PolicyView& view, Decisions& decisions) {

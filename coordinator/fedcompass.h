@@ -12,8 +12,14 @@
 // A device of unknown speed makes max_steps outside every group and is folded alone. x <- x + alpha/m sum s(staleness)
 // delta.
 //
-// Folds take time: closed groups queue while one is on its way, their members stay idle. A device that does not return
-// loses its assignment after twice its latest time and leaves its group; its place is taken by an idle one.
+// Folds take time: closed groups queue while one is on its way, their members wait. A device that waits is idle: other
+// work (another job's, an evaluation) may take it, and it may go away. It then gives up its place to an idle device at
+// once; its update stays, and when it is idle again it takes a free place with the speed that is known of it.
+//
+// A device that does not return is dead: it loses its assignment and leaves its group, and an idle one takes its place.
+// That is after twice its latest time, 2 * latest_factor * steps * speed, and not before 10 s: a hiccup is no death.
+// One of unknown speed, for which nobody waits, has an hour, or that multiple of the slowest known speed if it is
+// longer; twice as long after each death in a row, up to 2^10 times.
 #pragma once
 
 #include <map>
@@ -91,6 +97,7 @@ class FedCompass final : public Policy {
   void measure(Client& client, const Entry& entry) const;
   void leave_group(DeviceId device, Decisions& decisions);
   void close(GroupId id, Decisions& decisions);
+  void give_up_taken(const PolicyView& view);
   void start_fold(const PolicyView& view, Decisions& decisions);
   void fill_places(const PolicyView& view, Decisions& decisions);
   void assign(DeviceId device, const PolicyView& view, Decisions& decisions);

@@ -145,7 +145,10 @@ struct JobSpec {
   std::uint64_t seed = 1;
   std::uint64_t rounds = 10;  // the job completes when its model has this version
   PolicyKind policy = PolicyKind::kFedAvg;
-  bool weigh_steps = false;  // FedNova (Wang et al. 2020): undo the bias towards devices that make more local steps
+  // FedNova (Wang et al. 2020): undo the bias towards devices that make more local steps. Off for FedCompass too, whose
+  // published weights are alpha/m * s(staleness) whatever the steps; with data that differ between fast and slow
+  // devices it should be on there.
+  bool weigh_steps = false;
   FedAvgOptions fedavg;
   FedBuffOptions fedbuff;
   FedCompassOptions fedcompass;
@@ -163,7 +166,9 @@ struct JobSpec {
     v("rounds", rounds, between(std::uint64_t{1}, std::uint64_t{1} << 32),
       "Model versions after which the job is complete");
     v("policy", policy, any, "When updates are folded: fedavg, fedbuff or fedcompass");
-    v("weigh_steps", weigh_steps, any, "FedNova: normalise updates by their local steps");
+    v("weigh_steps", weigh_steps, any,
+      "FedNova: normalise updates by their local steps; for FedCompass where data differ between fast and slow "
+      "devices");
     v("keep_versions", keep_versions, between(1u, 100000u), "Newest model versions that are kept");
     v("retain_updates", retain_updates, any, "Keep the updates of closed rounds for replay");
     v("fedavg", fedavg, any, "Synchronous rounds");

@@ -195,6 +195,41 @@ TEST_P(FedCompassTest, ALostDevicesPlaceIsTakenByAnIdleOne) {
   EXPECT_GE(policy.updates()[4], 20u);
 }
 
+// Three places. Device 3 is late within bounds, so that 1 and 2 wait for it from 300 s to 315 s.
+TEST_P(FedCompassTest, AWaitingDeviceThatOtherWorkTakesGivesUpItsPlaceAndNotItsUpdate) {
+  const auto work = [](std::uint64_t device, std::uint64_t nth, std::uint32_t) -> std::optional<double> {
+    return device == 3 && nth == 3 ? 115 : 100;
+  };
+  for (const bool spare : {true, false}) {
+    PolicyWorld policy = world(compass(3), std::vector<double>(spare ? 4 : 3, 1.0), work);
+    policy.start();
+    policy.plan_errand(1, at(305), std::chrono::seconds(3));
+    policy.run_until(at(306));
+    ASSERT_GE(policy.trace().size(), 2u);
+    if (spare) {
+      EXPECT_EQ(policy.trace().back().device, 4u) << "the place is taken at once";
+      EXPECT_EQ(policy.trace().back().at, at(305));
+    }
+    policy.run_until(at(309));
+    if (!spare) {
+      EXPECT_EQ(policy.trace().back().device, 1u) << "it is back, and the place is free";
+      EXPECT_EQ(policy.trace().back().at, at(308));
+    }
+    EXPECT_EQ(policy.idle().size(), spare ? 2u : 1u);
+    policy.run_until(at(316));
+    for (const TraceEvent& event : policy.trace())
+      if (event.at > at(310) && !event.parts.empty()) {
+        EXPECT_EQ(event.parts.size(), 3u) << "its update is folded with its group's";
+      }
+    EXPECT_EQ(policy.waiting(), 0u);
+    policy.run_until(at(5000));
+    if (HasFatalFailure()) return;
+    EXPECT_GE(policy.updates()[spare ? 4 : 1], 40u);
+    EXPECT_GE(policy.updates()[2], 40u);
+    EXPECT_GE(policy.updates()[3], 40u);
+  }
+}
+
 // Folds that take a while, devices that come and go: PolicyWorld checks every decision, and nobody starves.
 TEST_P(FedCompassTest, KeepsGoingWhenFoldsAreSlowAndDevicesComeAndGo) {
   for (std::uint64_t seed = 1; seed <= 40; ++seed) {

@@ -49,6 +49,9 @@ class Fleet {
   void run(const JobSpec& spec, std::uint64_t limit = 200000) {
     for (std::uint64_t d = 1; d <= options_.devices; ++d) step(event::DeviceReady{DeviceId{d}, facts()});
     step(event::JobSubmitted{JobId{1}, spec});
+    run_on(limit);
+  }
+  void run_on(std::uint64_t limit = 200000) {
     while (!ended && events < limit) {
       const Time timer = machine.next_timer();
       if (queue_.empty() && timer == kNever) break;
@@ -129,16 +132,17 @@ class Fleet {
     }
     if (a.assignment.kind == protocol::TaskKind::kEvaluate)
       return later(takes, event::EvaluationReceived{a.device, id, {20, 15, 10.0}});
-    const Event update = event::UpdateReceived{a.device, id, update_facts(a.device, id)};
+    const std::uint64_t steps = a.assignment.steps > 0 ? a.assignment.steps : 5;
+    const Event update = event::UpdateReceived{a.device, id, update_facts(a.device, id, steps)};
     later(takes, update);
     if (draw_.uniform() < options_.duplicate) later(takes * 2, update);
   }
-  static protocol::UpdateFacts update_facts(DeviceId device, AssignmentId id) {
+  static protocol::UpdateFacts update_facts(DeviceId device, AssignmentId id, std::uint64_t steps) {
     protocol::UpdateFacts f;
     f.digest.bytes[0] = 1;
     f.digest.bytes[1] = static_cast<std::uint8_t>(id.value);
     f.samples = 50 + device.value;
-    f.steps = 5;
+    f.steps = steps;
     f.loss = 0.5;
     return f;
   }

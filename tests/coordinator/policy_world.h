@@ -106,6 +106,12 @@ class PolicyWorld {
     if (away) events_.insert({at + *away, Kind::kBack, device, 0});
   }
 
+  // Other work takes the device at `at`, if it is idle then, for a while.
+  void plan_errand(std::uint64_t device, Time at, Duration takes) {
+    events_.insert({at, Kind::kErrand, device, 0});
+    events_.insert({at + takes, Kind::kBack, device, 0});
+  }
+
   void run_until(Time end) {
     while (!events_.empty() && std::get<0>(*events_.begin()) <= end && !testing::Test::HasFatalFailure()) {
       const auto [at, kind, a, b] = *events_.begin();
@@ -144,7 +150,7 @@ class PolicyWorld {
 
  private:
   // In the order in which they happen at one moment.
-  enum class Kind { kCommit, kBack, kUpdate, kLost, kLease, kTimer };
+  enum class Kind { kCommit, kBack, kUpdate, kLost, kErrand, kLease, kTimer };
   struct Job {
     std::uint64_t device = 0;
     Version base = 0;
@@ -177,6 +183,10 @@ class PolicyWorld {
       case Kind::kBack: return arrive(a);
       case Kind::kUpdate: return update(AssignmentId{a});
       case Kind::kLost: return lose(a);
+      case Kind::kErrand:
+        ASSERT_TRUE(idle_.contains(DeviceId{a}));
+        set_idle(DeviceId{a}, false);
+        return offer();
       case Kind::kLease: return fail(AssignmentId{a}, true);
       case Kind::kTimer: {
         const auto timer = timers_.find(a);

@@ -217,6 +217,29 @@ TEST(Engine, EvaluatesOnDevicesWhenTheJobSaysSo) {
   EXPECT_GE(evaluations, 2u);
 }
 
+// The policy's own figures (tests/coordinator/fedcompass_test.cpp), reached through machine and simulator: transfers
+// take no time, and the mean is over seeds.
+TEST(Engine, FedCompassKeepsItsDevicesBusy) {
+  for (const DistributionKind speeds : {DistributionKind::kNormal, DistributionKind::kExponential}) {
+    double utilisation = 0;
+    constexpr int kSeeds = 5;
+    for (int seed = 1; seed <= kSeeds; ++seed) {
+      ExperimentOptions o = small_experiment(TrainingKind::kNone);
+      o.job.policy = PolicyKind::kFedCompass;
+      o.job.seed = static_cast<std::uint64_t>(seed);
+      o.job.rounds = 1'000'000;
+      o.job.fedcompass.devices = o.population.devices = 5;
+      o.population.step_seconds = {speeds, 1, 0.3};
+      o.population.download.mean = o.population.upload.mean = o.population.latency.mean = 0;
+      Simulation simulation(o);
+      simulation.begin();
+      while (to_seconds(simulation.engine.now().time_since_epoch()) < 20000) ASSERT_TRUE(simulation.engine.turn().ok());
+      utilisation += simulation.engine.utilisation() / kSeeds;
+    }
+    EXPECT_GE(utilisation, 0.97) << name_of(speeds);
+  }
+}
+
 TEST(Engine, RunsAHundredThousandDevicesWithoutLearning) {
   ExperimentOptions o = small_experiment(TrainingKind::kNone);
   o.population.devices = 100'000;
