@@ -146,6 +146,24 @@ TEST(DurableMachine, NeedsNoEventAfterACheckpoint) {
   EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().online_devices(), 1u);
 }
 
+TEST(DurableMachine, RefusesAJournalWithAGap) {
+  for (const std::uint64_t missing : {1u, 2u, 3u}) {
+    MemoryStore live, store;
+    DurableMachine durable = DurableMachine::recover(live.journal).value();
+    for (std::uint64_t d = 1; d <= 4; ++d) durable.step(event::DeviceReady{DeviceId{d}, {10, 0, 0}}, Time{});
+    ASSERT_TRUE(durable.flush().ok());
+    ASSERT_TRUE(store.journal.recover().ok());
+    for (const JournalRecord& record : live.journal.recover().value().records)
+      if (record.sequence != missing) {
+        ASSERT_TRUE(store.journal.append(std::span(&record, 1)).ok());
+      }
+    const auto recovered = DurableMachine::recover(store.journal);
+    ASSERT_FALSE(recovered.ok());
+    EXPECT_EQ(recovered.error().code(), ErrorCode::kCorrupt);
+    EXPECT_THAT(recovered.error().message(), ::testing::HasSubstr("gap after event " + std::to_string(missing - 1)));
+  }
+}
+
 TEST(DurableMachine, RefusesAJournalThatDoesNotReplay) {
   MemoryStore store;
   const JournalRecord wrong{1, Time{}, event::DeviceReady{DeviceId{1}, {}}, 12345};
