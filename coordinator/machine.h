@@ -32,6 +32,9 @@ struct JobSummary {
   std::size_t devices_idle = 0;
 };
 
+// Ended jobs that the state keeps, with their newest model versions. When a job is submitted the older ones leave.
+inline constexpr std::size_t kEndedJobsKept = 20;
+
 class Machine {
  public:
   Machine();

@@ -218,6 +218,21 @@ void Turn::finish_if_done(JobId id, JobState& job) {
   }
 }
 
+// The oldest ones, so that the state, its snapshots and the model files do not grow with the jobs of years.
+void Turn::forget_ended_jobs() {
+  auto ended = static_cast<std::size_t>(
+      std::count_if(s_.jobs.begin(), s_.jobs.end(), [](const auto& job) { return !job.second.running(); }));
+  for (auto it = s_.jobs.begin(); ended > kEndedJobsKept;) {
+    if (it->second.running()) {
+      ++it;
+      continue;
+    }
+    emit(action::DropVersions{it->first, {it->second.versions.begin(), it->second.versions.end()}});
+    it = s_.jobs.erase(it);
+    --ended;
+  }
+}
+
 void Turn::end_job(JobId id, JobState& job, JobStatus status, std::string reason) {
   job.status = status;
   job.reason = std::move(reason);

@@ -47,6 +47,7 @@ class Turn {
   void offer_work();
   void drop_versions(JobId id, JobState& job);
   void finish_if_done(JobId id, JobState& job);
+  void forget_ended_jobs();
   void end_job(JobId id, JobState& job, JobStatus status, std::string reason);
 
   // evaluations

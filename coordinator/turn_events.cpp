@@ -33,6 +33,7 @@ void Turn::on(const event::JobSubmitted& e) {
   job.spec = e.spec;
   job.policy = make_policy(e.spec);
   job.versions.insert(0);
+  forget_ended_jobs();  // here, since versions are dropped only by events that come with a model
   offer_ = true;
 }
 

@@ -85,7 +85,9 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& folder, rock
   std::unique_ptr<Database> database(new Database(std::unique_ptr<rocksdb::DB>(db), std::move(handles)));
   // Over what RocksDB has flushed already: batches only put and delete, so that all of them in order give the last
   // state again.
-  auto log = WriteLog::open(files ? *files : posix_files(), folder, [&](std::string_view payload) {
+  // The log is older than any row.
+  SHOAL_TRY_ASSIGN(const bool empty, database->empty());
+  auto log = WriteLog::open(files ? *files : posix_files(), folder, empty, [&](std::string_view payload) {
     rocksdb::WriteBatch batch{std::string(payload)};
     return database->apply(batch);
   });
@@ -121,6 +123,16 @@ Status Database::flush() {
   const rocksdb::Status status = db_->Flush({}, handles_);
   if (!status.ok()) return database_error("cannot write tables of the journal", status);
   return {};
+}
+
+Result<bool> Database::empty() const {
+  for (rocksdb::ColumnFamilyHandle* handle : handles_) {
+    const std::unique_ptr<rocksdb::Iterator> row(db_->NewIterator({}, handle));
+    row->SeekToFirst();
+    if (!row->status().ok()) return database_error("cannot read the journal", row->status());
+    if (row->Valid()) return false;
+  }
+  return true;
 }
 
 Result<std::optional<std::string>> Database::get(Family family, std::string_view key) const {

@@ -45,6 +45,7 @@ class Database {
 
   Status apply(rocksdb::WriteBatch& batch);
   Status flush();
+  Result<bool> empty() const;
 
   std::unique_ptr<rocksdb::DB> db_;
   std::vector<rocksdb::ColumnFamilyHandle*> handles_;

@@ -42,7 +42,8 @@ struct Store {
 Result<Store> open_store(const StoreOptions& options);
 
 // What archive_events kept, oldest first: a snapshot to begin with (empty: from nothing) and every event after it.
-// Reads a folder that no coordinator uses, and leaves the state as it is.
+// Reads a folder that no coordinator uses, and leaves it as it is: RocksDB writes when it opens, so what is opened is a
+// copy of the journal in the folder for temporary files. kNotFound where no coordinator kept a journal.
 struct ArchiveStart {
   std::uint64_t sequence = 0;  // of the snapshot
   std::string snapshot;

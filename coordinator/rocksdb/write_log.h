@@ -1,11 +1,18 @@
 // The database's write-ahead log: one file of a fixed size, written over and over.
 //
-//   log := record*     record := length u32, epoch u64, SHA-256(epoch, offset, payload), payload
+//   log    := slot, zeros to 4096, slot, zeros to 8192, record*
+//   slot   := number u64, epoch u64, SHA-256("slot", number, epoch)
+//   record := length u32, epoch u64, SHA-256(epoch, offset, payload), payload
 //
 // RocksDB's own log grows with every write, and a file system has to note each growth: a sync of it costs a commit of
 // the file system's journal (about 4 ms on an SSD), one of space that was written before costs a few tenths. So the
 // log's space is written once, with zeros, and then only overwritten. An epoch is a random number of one filling:
-// records of earlier ones do not verify.
+// records of earlier ones do not verify. The valid slot with the higher number names the epoch; a restart writes the
+// other one.
+//
+// Each record is synced before the next is written, so a crash can tear the last one only. A record that does not
+// verify and has a later one of its epoch behind it is damage, and so is a slot that does not verify unless the crash
+// came while a full log was restarted. Damage is an error: what comes after it was acknowledged.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +28,10 @@ namespace shoal::coordinator {
 // Owner thread only. After an error the object is of no use any more: open the file again.
 class WriteLog {
  public:
-  // Makes the file when it is missing, and calls `replay` for every payload since the last restart(), in order. These
-  // are durable, whatever went wrong when they were written. `files` outlives the log. kExhausted: no room for a new
-  // file.
-  static Result<std::unique_ptr<WriteLog>> open(FileSystem& files, const std::string& folder,
+  // Calls `replay` for every payload since the last restart(), in order. These are durable, whatever went wrong when
+  // they were written. `files` outlives the log. A missing file is made if it `may_create` one, else it is damage.
+  // kCorrupt, with file and offset; kExhausted: no room for a new file.
+  static Result<std::unique_ptr<WriteLog>> open(FileSystem& files, const std::string& folder, bool may_create,
                                                 const std::function<Status(std::string_view payload)>& replay);
 
   bool has_room(std::size_t payload_bytes) const;
@@ -34,12 +41,13 @@ class WriteLog {
   Status restart();
 
  private:
-  explicit WriteLog(std::unique_ptr<File> file) : file_(std::move(file)) {}
-  Status fill();
+  WriteLog(std::unique_ptr<File> file, std::string path) : file_(std::move(file)), path_(std::move(path)) {}
   Status replay(const std::function<Status(std::string_view)>& replay);
 
   std::unique_ptr<File> file_;
-  std::uint64_t epoch_ = 0, end_ = 0;
+  std::string path_;
+  std::uint64_t number_ = 0, epoch_ = 0;  // of the newest slot
+  std::uint64_t end_ = 0;                 // of the last record
 };
 
 }  // namespace shoal::coordinator

@@ -146,6 +146,70 @@ TEST(DurableMachine, NeedsNoEventAfterACheckpoint) {
   EXPECT_EQ(DurableMachine::recover(store.journal).value().machine().online_devices(), 1u);
 }
 
+TEST(DurableMachine, ForgottenJobsLeaveNoModelBehind) {
+  MemoryStore store;
+  DurableMachine durable = DurableMachine::recover(store.journal).value();
+  constexpr std::uint64_t kJobs = kEndedJobsKept + 5;
+  for (std::uint64_t id = 1; id <= kJobs; ++id) {
+    ModelRef model;
+    model.job = JobId{id};
+    durable.step_with_model(event::JobSubmitted{JobId{id}, small_job(PolicyKind::kFedAvg)}, Time{}, model);
+    durable.step(event::JobStopRequested{JobId{id}}, Time{});
+    const auto flushed = durable.flush();
+    ASSERT_TRUE(flushed.ok());
+    EXPECT_TRUE(flushed->models_changed);
+  }
+  const DurableMachine recovered = DurableMachine::recover(store.journal).value();
+  for (const DurableMachine* machine : {&std::as_const(durable), &recovered}) {
+    EXPECT_EQ(machine->machine().jobs().size(), kEndedJobsKept + 1);
+    EXPECT_EQ(machine->models().size(), kEndedJobsKept + 1);
+    for (const auto& [key, ref] : machine->models()) EXPECT_TRUE(machine->machine().job(key.first));
+  }
+}
+
+// A journal with these records and nothing else.
+class GivenJournal final : public Journal {
+ public:
+  explicit GivenJournal(std::vector<JournalRecord> records) : records_(std::move(records)) {}
+  Result<Recovered> recover() override {
+    Recovered recovered;
+    recovered.records = records_;
+    return recovered;
+  }
+  Status append(std::span<const JournalRecord>) override { return {}; }
+  Status commit(const Commit&) override { return {}; }
+  Status put(std::string_view, std::string_view, std::string_view) override { return {}; }
+  Result<std::optional<std::string>> get(std::string_view, std::string_view) override {
+    return std::optional<std::string>();
+  }
+  Result<std::vector<std::pair<std::string, std::string>>> scan(std::string_view) override {
+    return std::vector<std::pair<std::string, std::string>>();
+  }
+
+ private:
+  std::vector<JournalRecord> records_;
+};
+
+TEST(DurableMachine, RefusesAJournalWithAGap) {
+  MemoryStore store;
+  DurableMachine durable = DurableMachine::recover(store.journal).value();
+  for (std::uint64_t d = 1; d <= 4; ++d) durable.step(event::DeviceReady{DeviceId{d}, {10, 0, 0}}, Time{});
+  ASSERT_TRUE(durable.flush().ok());
+  const std::vector<JournalRecord> records = store.journal.recover().value().records;
+  ASSERT_EQ(records.size(), 4u);
+  GivenJournal whole(records);
+  EXPECT_TRUE(DurableMachine::recover(whole).ok());
+  for (std::size_t missing = 0; missing < 3; ++missing) {
+    std::vector<JournalRecord> rest = records;
+    rest.erase(rest.begin() + static_cast<std::ptrdiff_t>(missing));
+    GivenJournal journal(rest);
+    const auto recovered = DurableMachine::recover(journal);
+    ASSERT_FALSE(recovered.ok());
+    EXPECT_EQ(recovered.error().code(), ErrorCode::kCorrupt);
+    EXPECT_THAT(recovered.error().message(), ::testing::HasSubstr("gap after event " + std::to_string(missing)));
+  }
+}
+
 TEST(DurableMachine, RefusesAJournalThatDoesNotReplay) {
   MemoryStore store;
   const JournalRecord wrong{1, Time{}, event::DeviceReady{DeviceId{1}, {}}, 12345};

@@ -241,6 +241,29 @@ TEST(Machine, ServesSeveralJobsAtOnceAndStopsOneWithoutTheOther) {
   EXPECT_THAT(fleet.problems, IsEmpty());
 }
 
+TEST(Machine, ForgetsTheOldestEndedJobsWhenOneIsSubmitted) {
+  Fleet fleet({.devices = 2});
+  const JobSpec spec = spec_of(PolicyKind::kFedAvg, 5);
+  fleet.run(spec, 0);  // job 1 goes on all the time
+  constexpr std::uint64_t kJobs = kEndedJobsKept + 10;
+  std::vector<std::uint64_t> forgotten;
+  for (std::uint64_t id = 2; id <= kJobs; ++id) {
+    for (const Action& action : fleet.step(event::JobSubmitted{JobId{id}, spec}))
+      if (const auto* drop = std::get_if<action::DropVersions>(&action)) {
+        forgotten.push_back(drop->job.value);
+        EXPECT_EQ(drop->versions, std::vector<Version>{0}) << "all that it has";
+      }
+    fleet.step(event::JobStopRequested{JobId{id}});
+  }
+  std::vector<std::uint64_t> expected;
+  for (std::uint64_t id = 2; id < kJobs - kEndedJobsKept; ++id) expected.push_back(id);
+  EXPECT_EQ(forgotten, expected);
+  EXPECT_FALSE(fleet.machine.job(JobId{2}));
+  EXPECT_EQ(fleet.machine.job(JobId{1})->status, JobStatus::kRunning);
+  EXPECT_EQ(fleet.machine.job(JobId{kJobs})->status, JobStatus::kStopped);
+  EXPECT_THAT(fleet.problems, IsEmpty());
+}
+
 TEST(Machine, GivesARevokedDeviceNothingMore) {
   Fleet fleet({});
   fleet.run(spec_of(PolicyKind::kFedBuff, 5), 0);

@@ -23,6 +23,8 @@ LAYERS = {
     "tests": EVERYTHING,
     "bench": EVERYTHING,
 }
+# Top-level folders beside the layers that may hold code: build scripts, and whatever serves the documentation.
+OTHER_FOLDERS = ["cmake", "configs", "deploy", "docs"]
 # Folders and files of the rim, which libraries reach only through interfaces that programs wire.
 RIM = ["protocol/zmq", "coordinator/rocksdb", "client/training/torch"]
 MAY_WIRE = ["cli", "tests", "bench"]
@@ -65,6 +67,8 @@ NO_TWIN = {
 }
 
 CODE = (".h", ".cpp")
+# What else would be code, and would escape the rules under another name.
+CODE_BY_OTHER_NAMES = (".c", ".cc", ".cxx", ".hh", ".hpp", ".hxx", ".inl", ".ipp", ".py")
 SKIP = {"build", ".git", ".cache", "shared"}
 
 
@@ -82,10 +86,18 @@ class Lint:
     def offend(self, file, line, message):
         self.offences.append(f"{file}:{line}: {message}")
 
+    def check_place(self, file):
+        folder = file.split("/")[0]
+        known = folder in LAYERS or folder in OTHER_FOLDERS
+        if file.endswith(CODE + CODE_BY_OTHER_NAMES) and not known:
+            self.offend(file, 1, "no layer has code here; move it to a folder of the table in tests/lint/lint.py and docs/architecture.md")
+        if file.endswith(CODE_BY_OTHER_NAMES) and folder in LAYERS and not file.endswith(".py"):
+            self.offend(file, 1, "sources are named *.cpp and headers *.h; rename it")
+
     def check_includes(self, file, lines):
         layer = file.split("/")[0]
         if layer not in LAYERS:
-            return
+            return  # check_place speaks
         is_program = file.endswith("/main.cpp")
         for number, line in enumerate(lines, 1):
             found = re.match(r'\s*#\s*include\s*[<"]([^>"]+)[>"]', line)
@@ -180,6 +192,7 @@ class Lint:
 
     def run(self):
         for file in self.files:
+            self.check_place(file)
             if not file.endswith(CODE):
                 continue
             text = (self.root / file).read_text()

@@ -6,6 +6,9 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
 
 #include "tests/support/sample_object.h"
 
@@ -80,6 +83,31 @@ TEST_F(StoreTest, TheFolderIsForItsOwnerOnly) {
         << folder;
 }
 
+// Every file below the folder, with its bytes.
+std::map<std::string, std::string> contents(const std::string& folder) {
+  std::map<std::string, std::string> files;
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
+    std::ostringstream bytes;
+    if (entry.is_regular_file()) bytes << std::ifstream(entry.path(), std::ios::binary).rdbuf();
+    files[entry.path()] = bytes.str();
+  }
+  return files;
+}
+
+TEST_F(StoreTest, AFolderWithoutAJournalIsNotFoundAndStaysAsItIs) {
+  const auto start = [](const ArchiveStart&) -> Status { return {}; };
+  const auto event = [](const JournalRecord&) -> Status { return {}; };
+  const Status missing = read_archive(options.path, "test", start, event);
+  EXPECT_EQ(missing.error().code(), ErrorCode::kNotFound);
+  EXPECT_THAT(missing.error().to_string(), testing::HasSubstr(options.path));
+  EXPECT_FALSE(std::filesystem::exists(options.path));
+  std::filesystem::create_directories(options.path + "/journal");
+  std::ofstream(options.path + "/mine.txt") << "text";
+  const auto before = contents(options.path);
+  EXPECT_EQ(read_archive(options.path, "test", start, event).error().code(), ErrorCode::kNotFound);
+  EXPECT_EQ(contents(options.path), before);
+}
+
 TEST_F(StoreTest, TheArchiveIsReadWithoutACoordinator) {
   options.archive_events = true;
   {
@@ -100,7 +128,9 @@ TEST_F(StoreTest, TheArchiveIsReadWithoutACoordinator) {
     actions.push_back(record.actions);
     return {};
   };
+  const auto before = contents(options.path);
   ASSERT_TRUE(read_archive(options.path, "test", start, event).ok());
+  EXPECT_EQ(contents(options.path), before) << "reading changes nothing";
   EXPECT_EQ(actions, (std::vector<std::uint64_t>{11, 22}));
   EXPECT_EQ(read_archive(options.path, "another", start, event).error().code(), ErrorCode::kInvalid);
 }
