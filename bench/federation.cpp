@@ -164,8 +164,9 @@ FederationResult run_federation(const FederationOptions& options) {
   const coordinator::ModelRef model =
       must(coordinator::import_model(folder + "/model.safetensors", id, options.spec.optimizer, models));
   std::promise<void> submitted;
-  service->post(
-      [&](coordinator::Service& s) { must(s.submit(id, options.spec, model, "", [&](JobId) { submitted.set_value(); })); });
+  service->post([&](coordinator::Service& s) {
+    must(s.submit(id, options.spec, model, "", [&](JobId) { submitted.set_value(); }));
+  });
   submitted.get_future().wait();
   std::uint64_t news = 0;
   while (ask([&](coordinator::Service& s) { return s.machine().job(id)->status; }) == coordinator::JobStatus::kRunning)

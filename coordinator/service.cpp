@@ -13,6 +13,8 @@ using protocol::Refusal;
 constexpr Duration kLongestWait = std::chrono::seconds(1);
 constexpr Duration kStorageInterval = std::chrono::seconds(1);
 constexpr Duration kTrafficInterval = std::chrono::seconds(1);
+constexpr Duration kWaitingLook = std::chrono::seconds(2);
+constexpr Duration kWaitingReminder = std::chrono::minutes(1);
 constexpr Duration kSweepInterval = std::chrono::hours(1);
 constexpr Duration kRefusalsInterval = std::chrono::seconds(5);
 constexpr std::size_t kRefusalsSavedAtOnce = 32, kRefusalsSavedAtTheEnd = 1000;  // each is a synced write
@@ -218,6 +220,23 @@ void Service::watch_time() {
   if (now() >= next_sweep_) sweep_invitations();
   if (now() >= next_refusals_saved_) save_refusals(kRefusalsSavedAtOnce);
   if (now() >= next_traffic_count_) count_traffic();
+  if (now() >= next_waiting_look_) report_waiting();
+}
+
+// Says of each job that waits for devices that it does: soon after it began to, and then now and again.
+void Service::report_waiting() {
+  next_waiting_look_ = now() + kWaitingLook;
+  for (const JobSummary& job : machine().jobs()) {
+    if (job.devices_wanted == 0) {
+      waiting_.erase(job.job);
+      continue;
+    }
+    const auto [report, begins] = waiting_.try_emplace(job.job, now() + kWaitingLook);
+    if (begins || now() < report->second) continue;
+    report->second = now() + kWaitingReminder;
+    parts_.log.info("job=" + job.spec.name + ": waiting for " + std::to_string(job.devices_wanted) + " devices, " +
+                    std::to_string(job.devices_idle) + " idle");
+  }
 }
 
 // Adds what both planes have moved since the last call to devices, jobs and metrics.

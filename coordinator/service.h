@@ -128,6 +128,7 @@ class Service {
   void run_posted();
   void watch_time();
   void count_traffic();
+  void report_waiting();
   Status settle();
   void watch_storage(bool full_seen);
   void sweep_invitations();
@@ -181,6 +182,8 @@ class Service {
   Time started_at_{};  // machine time when the program's clock read zero
   Time next_storage_look_{};
   Time next_traffic_count_{};
+  std::map<JobId, Time> waiting_;  // for devices; when the log says so next
+  Time next_waiting_look_{};
   Time next_sweep_{};
   Time next_refusals_saved_{};
   std::map<protocol::Account, protocol::Traffic> control_traffic_;  // since the last count_traffic()

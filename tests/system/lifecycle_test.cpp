@@ -175,6 +175,14 @@ TEST_F(Lifecycle, AFullDiskIsNotReady) {
   EXPECT_EQ(refused.error().code(), ErrorCode::kExhausted);
 }
 
+TEST_F(Lifecycle, AJobThatWaitsForDevicesSaysSo) {
+  federation_.start_coordinator();
+  federation_.add_client();
+  federation_.submit("name = \"lonely\"\nrounds = 1\n[fedavg]\ncohort = 2\n", model());
+  EXPECT_NE(federation_.coordinator().await_log("job=lonely: waiting for 2 devices, 1 idle", kPatience),
+            std::string::npos);
+}
+
 // ---- who is let in ----
 
 TEST_F(Lifecycle, ARevokedDeviceEndsAndStaysOut) {
