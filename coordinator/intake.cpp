@@ -168,8 +168,8 @@ void Intake::finish(IntakeResult result) {
     uploads_.erase(result.offer.assignment);
     settling_.insert(result.offer.assignment);
     to_sync_.push_back(std::move(result));
+    changed_.notify_all();  // while this object is sure to be there: the result may be all that its owner waits for
   }
-  changed_.notify_all();
 }
 
 void Intake::run() {

@@ -65,7 +65,10 @@ Service::Service(ServiceOptions options, ServiceParts parts, DurableMachine dura
       intake_(parts.bodies, [this] { parts_.control.wake(); }),
       folds_(updates_, parts.models, [this] { parts_.control.wake(); }) {}
 
-Service::~Service() = default;
+// The bulk plane outlives the service: no upload may be written to it any more.
+Service::~Service() {
+  for (const auto& [assignment, user] : tickets_) parts_.bulk.withdraw(user);
+}
 
 // Persisted time plus monotonic time: never backwards, whatever the wall clock does.
 Time Service::now() const { return started_at_ + (parts_.clock.now() - Time{}); }

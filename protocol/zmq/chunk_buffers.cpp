@@ -1,6 +1,9 @@
 #include "protocol/zmq/chunk_buffers.h"
 
+#include <atomic>
 #include <utility>
+
+#include "base/check.h"
 
 namespace shoal::protocol::zmq {
 namespace {
@@ -8,10 +11,13 @@ namespace {
 struct Loan {
   std::shared_ptr<ChunkBuffers> owner;
   std::vector<std::byte> buffer;
+  // Goes from thread to thread within libzmq, which has barriers of its own; this one can be seen by ThreadSanitizer.
+  std::atomic<bool> lent{false};
 };
 
 void end_loan(void*, void* hint) {
   const std::unique_ptr<Loan> loan(static_cast<Loan*>(hint));
+  SHOAL_CHECK(loan->lent.load(std::memory_order_acquire), "a buffer came back that was not lent");
   loan->owner->give_back(std::move(loan->buffer));
 }
 
@@ -35,8 +41,11 @@ void ChunkBuffers::give_back(std::vector<std::byte> buffer) {
 }
 
 Message ChunkBuffers::lend(std::vector<std::byte> buffer) {
-  auto loan = std::make_unique<Loan>(Loan{shared_from_this(), std::move(buffer)});
+  auto loan = std::make_unique<Loan>();
+  loan->owner = shared_from_this();
+  loan->buffer = std::move(buffer);
   const std::span<std::byte> bytes = loan->buffer;
+  loan->lent.store(true, std::memory_order_release);
   return Message(bytes, &end_loan, loan.release());
 }
 
