@@ -27,6 +27,18 @@ Time Machine::next_timer() const { return state_->timers.empty() ? kNever : stat
 
 std::string Machine::save() const { return encode_state(kStateFormat) + encode_state(*state_); }
 
+namespace {
+
+// Device numbers are dense and index a bitmap; no fleet is larger, and no damaged number makes a larger one.
+constexpr std::uint64_t kMostDevices = std::uint64_t{1} << 28;
+
+bool consistent(const Machine::State& s) {
+  return (s.devices.empty() || s.devices.rbegin()->first.value < kMostDevices) &&
+         std::all_of(s.jobs.begin(), s.jobs.end(), [](const auto& job) { return job.second.policy != nullptr; });
+}
+
+}  // namespace
+
 Result<Machine> Machine::load(std::string_view bytes) {
   Machine machine;
   State& s = *machine.state_;
@@ -39,7 +51,7 @@ Result<Machine> Machine::load(std::string_view bytes) {
                      std::to_string(kStateFormat) +
                      "; run the build that wrote it, or forget its jobs with --discard-open-rounds");
   decoder(s);
-  if (!decoder.at_end())
+  if (!decoder.at_end() || !consistent(s))
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
   for (const auto& [id, device] : s.devices) {
     if (device.idle()) s.idle.insert(id);
@@ -51,6 +63,9 @@ Result<Machine> Machine::load(std::string_view bytes) {
     for (const auto& [key, at] : job.policy_timers) s.timers.insert({at, State::TimerKind::kPolicy, id, key});
     if (job.evaluation) s.timers.insert({job.evaluation->give_up, State::TimerKind::kEvaluation, id, 0});
   }
+  // Whatever is looked up without asking is there.
+  if (const auto broken = machine.broken_invariants(); !broken.empty())
+    return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state contradicts itself: " + broken.front());
   return machine;
 }
 

@@ -99,14 +99,14 @@ struct JobState {
   // No new work is wanted: the last version is made or the job is being stopped.
   bool finishing() const { return stopping || version >= spec.rounds; }
 
-  // `Archive` is Encoder or Decoder; the policy travels as bytes.
+  // `Archive` is Encoder or Decoder; the policy travels as bytes, and is null where these name none that there is.
   template <class A>
   void fields(A& a) {
     a(spec, status, reason, stopping, version, updates, fold, pending, policy_timers, versions, given, evaluation,
       tally);
     if constexpr (std::is_same_v<A, Encoder>) {
       policy->save(a);
-    } else if (a.ok()) {
+    } else if (a.ok() && known(spec.policy)) {
       policy = make_policy(spec);
       policy->load(a);
     }

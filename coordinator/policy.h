@@ -108,6 +108,9 @@ class Policy {
   virtual void load(Decoder& decoder) = 0;
 };
 
+// Is there such a policy? Bytes from a disk may say anything.
+inline bool known(PolicyKind kind) { return kind <= PolicyKind::kFedCompass; }
+
 // The catalogue: one switch in policy.cpp. `spec` is copied as far as needed.
 std::unique_ptr<Policy> make_policy(const JobSpec& spec);
 

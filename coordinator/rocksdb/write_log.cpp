@@ -114,6 +114,24 @@ Result<std::unique_ptr<File>> create_log(FileSystem& files, const std::string& f
 
 }  // namespace
 
+Result<LogContents> read_log(std::span<const std::byte> log, const std::string& path) {
+  const std::optional<Slot> first = slot_at(log, 0), second = slot_at(log, kSlotSpace);
+  if (!first && !second) return damaged(path, 0, "neither of its two headers can be read");
+  const Slot newest = !second || (first && first->number > second->number) ? *first : *second;
+  LogContents contents{newest.number, newest.epoch, kFirstRecord, {}};
+  while (const auto payload = record_at(log, contents.end, contents.epoch)) {
+    contents.payloads.push_back(*payload);
+    contents.end += kRecordHeader + payload->size();
+  }
+  // A log is restarted when it is full: a header torn by that leaves the records of the other one.
+  if (!(first && second) && contents.payloads.empty())
+    return damaged(path, first ? kSlotSpace : 0, "one of its two headers cannot be read");
+  if (const auto later = record_after(log, contents.end, contents.epoch))
+    return damaged(path, contents.end,
+                   "a record cannot be read, and the one at byte " + std::to_string(*later) + " can");
+  return contents;
+}
+
 Result<std::unique_ptr<WriteLog>> WriteLog::open(FileSystem& files, const std::string& folder, bool may_create,
                                                  const std::function<Status(std::string_view)>& replay) {
   const std::string path = folder + "/writes.ring";
@@ -134,22 +152,11 @@ Status WriteLog::replay(const std::function<Status(std::string_view)>& replay) {
   std::vector<std::byte> bytes(kCapacity);
   SHOAL_TRY_ASSIGN(const std::size_t read, file_->read(0, bytes));
   if (read < kCapacity) return damaged(path_, read, "the file was cut");
-  std::optional<Slot> newest;
-  for (const std::uint64_t offset : {std::uint64_t{0}, kSlotSpace})
-    if (const auto slot = slot_at(bytes, offset); slot && (!newest || slot->number > newest->number)) newest = slot;
-  if (!newest) return damaged(path_, 0, "neither of its two headers can be read");
-  const bool both = slot_at(bytes, 0) && slot_at(bytes, kSlotSpace);
-  number_ = newest->number;
-  epoch_ = newest->epoch;
-  end_ = kFirstRecord;
-  while (const auto payload = record_at(bytes, end_, epoch_)) {
-    SHOAL_TRY(replay(*payload));
-    end_ += kRecordHeader + payload->size();
-  }
-  // A log is restarted when it is full: a header torn by that leaves the records of the other one.
-  if (!both && end_ == kFirstRecord) return damaged(path_, 0, "one of its two headers cannot be read");
-  if (const auto later = record_after(bytes, end_, epoch_))
-    return damaged(path_, end_, "a record cannot be read, and the one at byte " + std::to_string(*later) + " can");
+  SHOAL_TRY_ASSIGN(const LogContents contents, read_log(bytes, path_));
+  number_ = contents.number;
+  epoch_ = contents.epoch;
+  end_ = contents.end;
+  for (const std::string_view payload : contents.payloads) SHOAL_TRY(replay(payload));
   // What a failed sync left in memory only would be read here and then be missing after a power cut, with all that
   // follows it.
   SHOAL_TRY(file_->write(0, std::span(bytes).first(end_)));

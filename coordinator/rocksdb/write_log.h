@@ -15,15 +15,28 @@
 // came while a full log was restarted. Damage is an error: what comes after it was acknowledged.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "coordinator/file_system.h"
 
 namespace shoal::coordinator {
+
+// What the bytes of a log say.
+struct LogContents {
+  std::uint64_t number = 0, epoch = 0;  // of the newest slot
+  std::uint64_t end = 0;                // of the last record
+  std::vector<std::string_view> payloads;
+};
+
+// kCorrupt with `path` and the offset of the damage.
+Result<LogContents> read_log(std::span<const std::byte> log, const std::string& path);
 
 // Owner thread only. After an error the object is of no use any more: open the file again.
 class WriteLog {
@@ -46,8 +59,7 @@ class WriteLog {
 
   std::unique_ptr<File> file_;
   std::string path_;
-  std::uint64_t number_ = 0, epoch_ = 0;  // of the newest slot
-  std::uint64_t end_ = 0;                 // of the last record
+  std::uint64_t number_ = 0, epoch_ = 0, end_ = 0;  // as in LogContents
 };
 
 }  // namespace shoal::coordinator
