@@ -399,13 +399,16 @@ TEST_F(DaemonTest, ResumesAnUploadInItsNextLife) {
 TEST_F(DaemonTest, ReconnectsToACoordinatorThatComesBack) {
   coordinator_.tasks = kTrainThenEvaluate;
   std::atomic<bool> restarted{false};
+  std::promise<void> gone;
   std::thread restarter;
   coordinator_.on_chunk = [&](std::uint32_t) {
     if (restarted.exchange(true)) return;
     restarter = std::thread([&] {
       coordinator_.stop();
+      gone.set_value();
       coordinator_.start();
     });
+    gone.get_future().wait();  // before the upload, and with it all work, can end
   };
   coordinator_.on_all_done = [&] { stop_(); };
   EXPECT_EQ(join(), Refusal::kNone);
