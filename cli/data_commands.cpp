@@ -9,6 +9,7 @@
 #include "cli/table.h"
 #include "client/data/dataset.h"
 #include "simulator/report.h"
+#include "simulator/run_history.h"
 
 namespace shoal::cli {
 namespace {
@@ -101,6 +102,36 @@ Status inspect(const Context& context, const InspectOptions& options) {
   return {};
 }
 
+// The figures that a run ended with.
+Result<nlohmann::ordered_json> figures(const std::string& folder) {
+  SHOAL_TRY_ASSIGN(const simulator::RunHistory run, simulator::read_history(folder));
+  nlohmann::ordered_json json{{"run", folder}, {"name", run.name}, {"rounds", run.points.size()}};
+  if (run.points.empty()) return json;
+  const simulator::HistoryPoint& last = run.points.back();
+  json["version"] = last.version;
+  json["seconds"] = last.seconds;
+  json["bytes_up"] = last.bytes_up;
+  json["bytes_down"] = last.bytes_down;
+  json["train_loss"] = last.train_loss;
+  for (const simulator::HistoryPoint& point : run.points) {
+    if (point.accuracy) json["accuracy"] = *point.accuracy;
+    if (point.loss) json["loss"] = *point.loss;
+  }
+  if (!run.digest.empty()) json["digest"] = run.digest;
+  return json;
+}
+
+Status report(const Context& context, const std::vector<std::string>& runs, const std::string& out) {
+  SHOAL_TRY(simulator::write_report(runs, out));
+  if (!context.json) return print_text("wrote " + out + "\n"), Status{};
+  nlohmann::ordered_json json{{"file", out}, {"runs", nlohmann::ordered_json::array()}};
+  for (const std::string& run : runs) {
+    SHOAL_TRY_ASSIGN(nlohmann::ordered_json of_run, figures(run));
+    json["runs"].push_back(std::move(of_run));
+  }
+  return print_json(json), Status{};
+}
+
 }  // namespace
 
 void add_data_commands(CLI::App& app, Context& context) {
@@ -125,13 +156,11 @@ void add_report_command(CLI::App& app, Context& context) {
   auto out = std::make_shared<std::string>("report.html");
   CLI::App& command =
       add_command(app, context, "report", "Draw one run, or several side by side, as a self-contained page",
-                  "shoal report runs/fedavg runs/fedcompass -o comparison.html", [runs, out]() -> Status {
-                    SHOAL_TRY(simulator::write_report(*runs, *out));
-                    print_text("wrote " + *out + "\n");
-                    return {};
-                  });
+                  "shoal report runs/fedavg runs/fedcompass -o comparison.html",
+                  [&context, runs, out] { return report(context, *runs, *out); });
   command.add_option("RUN", *runs, "Run folders of shoal-sim or of `shoal job export`")->required();
   command.add_option("-o,--out", *out, "The page to write")->capture_default_str();
+  add_json_flag(command, context);
 }
 
 }  // namespace shoal::cli

@@ -247,6 +247,7 @@ void Turn::end_job(JobId id, JobState& job, JobStatus status, std::string reason
   for (const auto& [assignment, entry] : job.pending) discard.assignments.push_back(assignment);
   if (!discard.assignments.empty()) emit(std::move(discard));
   job.pending.clear();
+  job.given.clear();
   for (const auto& [key, at] : job.policy_timers) s_.timers.erase({at, TimerKind::kPolicy, id, key});
   job.policy_timers.clear();
   if (job.evaluation) s_.timers.erase({job.evaluation->give_up, TimerKind::kEvaluation, id, 0});

@@ -8,6 +8,7 @@
 #include <array>
 #include <cstdio>
 #include <filesystem>
+#include <fstream>
 #include <string>
 
 #include "protocol/safetensors_file.h"
@@ -103,6 +104,29 @@ TEST(Shoal, ModelMistakesSayWhatIsThere) {
   EXPECT_THAT(unknown.text, HasSubstr("2nn"));
   EXPECT_EQ(shoal("model init --arch 2nn --input 1xx28 --classes 10 /nonexistent/m").code, 2);
   EXPECT_EQ(shoal("model inspect /nonexistent/m").code, 5);
+}
+
+TEST(Shoal, ReportsSayWhatTheyDrew) {
+  const shoal::testing::TemporaryFolder folder;
+  const std::string run = folder.file("run"), page = folder.file("page.html");
+  std::filesystem::create_directory(run);
+  std::ofstream(run + "/metrics.jsonl") << R"({"version":1,"virtual_seconds":2.5,"accuracy":0.25,"bytes_up":10})"
+                                           "\n"
+                                        << R"({"version":2,"virtual_seconds":5,"accuracy":0.5,"bytes_up":10})"
+                                           "\n";
+  std::ofstream(run + "/config.toml") << "[job]\nrounds = 2\n";
+  const Ended ended = shoal("report " + run + " -o " + page + " --json");
+  EXPECT_EQ(ended.code, 0) << ended.text;
+  const auto json = nlohmann::json::parse(ended.text);
+  EXPECT_EQ(json["file"], page);
+  ASSERT_EQ(json["runs"].size(), 1u);
+  EXPECT_EQ(json["runs"][0]["name"], "run");
+  EXPECT_EQ(json["runs"][0]["rounds"], 2);
+  EXPECT_EQ(json["runs"][0]["version"], 2);
+  EXPECT_EQ(json["runs"][0]["accuracy"], 0.5);
+  EXPECT_TRUE(std::filesystem::exists(page));
+  EXPECT_THAT(shoal("report " + run + " -o " + page).text, HasSubstr("wrote " + page));
+  EXPECT_EQ(shoal("report /nonexistent --json").code, 5);
 }
 
 TEST(Shoal, InspectsData) {
