@@ -29,8 +29,8 @@ void Service::carry_out(const action::Assign& a) {
 
 void Service::carry_out(const action::Answer& a) {
   damaged_.erase(a.assignment);
-  std::string said = std::move(failed_[a.assignment]);
-  failed_.erase(a.assignment);
+  const auto failed = failed_.extract(a.assignment);
+  std::string said = failed ? std::move(failed.mapped()) : std::string();
   Session* session = sessions_.find(a.device);
   if (session != nullptr && session->holds == a.assignment) session->holds = {};
   if (a.refusal == Refusal::kNone) {

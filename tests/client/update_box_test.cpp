@@ -94,6 +94,20 @@ class UpdateBoxTest : public ::testing::Test {
     return status;
   }
 
+  // Seals in a child process that the kernel ends at this byte of the file, as kill -9 would.
+  bool dies_at(std::uint64_t limit, AssignmentId id, const std::vector<float>& delta) {
+    const int status = in_child([&] {
+      const rlimit at{limit, limit}, no_core{0, 0};
+      ::setrlimit(RLIMIT_CORE, &no_core);
+      UpdateBox box = open();
+      ::setrlimit(RLIMIT_FSIZE, &at);
+      ::signal(SIGXFSZ, SIG_DFL);
+      // A write that crosses the limit is cut short there, and the next one ends the process.
+      (void)box.seal(id, {}, delta);
+    });
+    return WIFSIGNALED(status);
+  }
+
   shoal::testing::TemporaryFolder folder_;
   Warnings log_;
 };
@@ -162,15 +176,7 @@ TEST_F(UpdateBoxTest, AnOldUpdateIsNotMixedWithTheNext) {
   for (int i = 0; i < 20; ++i) {
     const std::uint64_t limit = 4096 + random.below(kFloats * sizeof(float));
     ASSERT_TRUE(open().seal(kFirst, {}, some_delta(1)).ok());
-    const int status = in_child([&] {
-      const rlimit at{limit, limit}, no_core{0, 0};
-      ::setrlimit(RLIMIT_CORE, &no_core);
-      UpdateBox box = open();
-      ::setrlimit(RLIMIT_FSIZE, &at);
-      ::signal(SIGXFSZ, SIG_DFL);
-      (void)box.seal(kSecond, {}, some_delta(2));
-    });
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the limit was not reached";
+    ASSERT_TRUE(dies_at(limit, kSecond, some_delta(2))) << "the limit was not reached";
     EXPECT_FALSE(open().unsent());
     EXPECT_TRUE(log_.lines.empty());
   }
@@ -217,16 +223,7 @@ TEST_F(UpdateBoxTest, SurvivesBeingKilledAnywhereInTheBody) {
   const std::uint64_t whole = kFloats * sizeof(float) + 3 * kTagBytes;
   for (int i = 0; i < 40; ++i) {
     const std::uint64_t limit = 4096 + random.below(whole - 4096);
-    const int status = in_child([&] {
-      const rlimit at{limit, limit}, no_core{0, 0};
-      ::setrlimit(RLIMIT_CORE, &no_core);
-      UpdateBox box = open();
-      ::setrlimit(RLIMIT_FSIZE, &at);
-      ::signal(SIGXFSZ, SIG_DFL);
-      // A write that crosses the limit is cut short there, and the next one ends the process.
-      (void)box.seal(kFirst, {}, some_delta(1));
-    });
-    ASSERT_TRUE(WIFSIGNALED(status)) << "the limit was not reached";
+    ASSERT_TRUE(dies_at(limit, kFirst, some_delta(1))) << "the limit was not reached";
     const UpdateBox box = open();
     EXPECT_FALSE(box.unsent());
     EXPECT_TRUE(files().empty()) << "leftovers go";
