@@ -59,6 +59,14 @@ std::string progress_text(const Json& job) {
   return std::to_string(number(job, "version")) + "/" + std::to_string(number(job, "rounds"));
 }
 
+std::string devices_text(const Json& job) {
+  std::string text = std::to_string(number(job, "outstanding")) + " at work";
+  if (number(job, "devices_wanted") > 0)
+    text += ", waiting for " + std::to_string(number(job, "devices_wanted")) + " devices, " +
+            std::to_string(number(job, "devices_idle")) + " idle";
+  return text;
+}
+
 void print_job(const Context& context, const Json& job) {
   if (context.json) return print_json(job);
   print_text(render_facts({{"job", std::to_string(number(job, "id"))},
@@ -70,7 +78,7 @@ void print_job(const Context& context, const Json& job) {
                            {"accuracy", percent(job, "accuracy")},
                            {"updates", std::to_string(number(job, "updates")) + " folded, " +
                                            std::to_string(number(job, "pending")) + " waiting"},
-                           {"devices", std::to_string(number(job, "outstanding")) + " at work"}},
+                           {"devices", devices_text(job)}},
                           context.terminal));
   if (job.contains("config")) print_text("\n" + job["config"].get<std::string>());
 }

@@ -117,19 +117,14 @@ Json job_json(Service& service, const JobSummary& job) {
   json["outstanding"] = job.outstanding;
   json["pending"] = job.pending;
   json["folding"] = job.folding;
+  json["devices_wanted"] = job.devices_wanted;
+  json["devices_idle"] = job.devices_idle;
   for (const HistoryRow& row : service.history().rows(job.job)) {
     json["seconds"] = row.seconds;
     if (row.accuracy) json["accuracy"] = *row.accuracy;
     if (row.loss) json["loss"] = *row.loss;
   }
   return json;
-}
-
-// The newest row is told when it is complete: an evaluation of its version may be under way.
-bool awaits_evaluation(const JobSummary& job, const HistoryRow& row) {
-  const std::uint32_t every = job.spec.evaluation.every;
-  return job.status == JobStatus::kRunning && every > 0 && row.version % every == 0 && row.evaluated == 0 &&
-         row.version + 1 >= job.version;
 }
 
 // Waits for the answer to a posted call. It is given, or dropped with the call when the service ends.
@@ -229,8 +224,11 @@ Result<Json> follow(Service& service, const Json& args_json) {
     auto answer = on_owner<Json>(service, [&args, &done, after](Service& s) -> Result<Json> {
       SHOAL_TRY_ASSIGN(const JobSummary summary, args.job(s));
       Json rows = Json::array();
-      for (const HistoryRow& row : s.history().rows(summary.job, after))
-        if (!awaits_evaluation(summary, row)) rows.push_back(Json::parse(row.to_json()));
+      // Rows are told once, in order. A new one waits for its evaluation, but no longer than until two rounds later.
+      for (const HistoryRow& row : s.history().rows(summary.job, after)) {
+        if (summary.evaluations.contains(row.version) && row.version + 1 >= summary.version) break;
+        rows.push_back(Json::parse(row.to_json()));
+      }
       done = !rows.empty() || summary.status != JobStatus::kRunning;
       return Json{{"job", job_json(s, summary)}, {"rows", std::move(rows)}};
     });

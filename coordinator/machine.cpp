@@ -99,6 +99,8 @@ JobSummary summarize(const Machine::State& s, JobId id, const JobState& job, std
   summary.outstanding = outstanding;
   summary.pending = static_cast<std::uint32_t>(job.pending.size());
   summary.devices_idle = s.idle.size();
+  if (job.evaluation)
+    summary.evaluations = {job.evaluation->version, job.evaluation->next.value_or(job.evaluation->version)};
   if (job.running() && !job.finishing() && !s.storage_full)
     summary.devices_wanted = job.policy->devices_wanted({s.now, job.version, job.fold.has_value(), s.idle});
   return summary;

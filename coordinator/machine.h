@@ -30,6 +30,7 @@ struct JobSummary {
   std::uint32_t pending = 0;       // received, not folded
   std::size_t devices_wanted = 0;  // the job waits for that many idle devices; 0: it does not wait for devices
   std::size_t devices_idle = 0;
+  std::set<Version> evaluations;  // under way, or next
 };
 
 // Ended jobs that the state keeps, with their newest model versions. When a job is submitted the older ones leave.

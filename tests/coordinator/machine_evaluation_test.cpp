@@ -49,6 +49,24 @@ TEST(Evaluation, OfVersionsThatComeDueMeanwhileTheNewestIsNext) {
   EXPECT_EQ(fleet.evaluated.back().version, 60u);
 }
 
+TEST(Evaluation, TheSummaryNamesTheOneUnderWayAndTheNext) {
+  Fleet fleet({.devices = 1});
+  JobSpec spec = evaluated_spec(PolicyKind::kFedBuff, 10, 1);
+  spec.fedbuff.concurrency = spec.fedbuff.buffer = 1;
+  fleet.run(spec, 0);
+  EXPECT_THAT(fleet.machine.job(JobId{1})->evaluations, IsEmpty());
+  for (const std::set<Version>& told : {std::set<Version>{1}, std::set<Version>{1, 2}}) {
+    protocol::UpdateFacts facts;
+    facts.digest.bytes[0] = static_cast<std::uint8_t>(told.size());
+    facts.samples = facts.steps = 1;
+    const auto open = fleet.machine.assignment_of(DeviceId{1}, fleet.now());
+    if (open->kind == protocol::TaskKind::kEvaluate) break;  // the one device may get this first
+    fleet.step(event::UpdateReceived{DeviceId{1}, open->id, facts});
+    fleet.step(event::Committed{JobId{1}, *told.rbegin(), {}, 0});
+    EXPECT_EQ(fleet.machine.job(JobId{1})->evaluations, told);
+  }
+}
+
 TEST(Evaluation, AJobEndsWithoutOneWhereNoDeviceCan) {
   Fleet fleet({});
   fleet.run(evaluated_spec(PolicyKind::kFedAvg, 1, 1), 0);
