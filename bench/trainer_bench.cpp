@@ -1,5 +1,5 @@
-// What the trainer costs beyond a plain LibTorch loop: both make the same steps in turn, in one run; prints medians and
-// their ratio.
+// What the trainers cost beside a plain LibTorch loop: all make the same steps in turn, in one run; prints medians and
+// ratios.
 //
 //   trainer_bench [repetitions]
 #include <algorithm>
@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "client/data/procedural.h"
+#include "client/training/engine/engine_trainer.h"
 #include "client/training/trainer.h"
 #include "tests/client/training/plain_loop.h"
 
@@ -46,7 +47,13 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
   const protocol::TrainingSpec spec;
   const std::uint64_t steps = steps_wanted(rows.size(), spec, 0);
 
-  std::vector<double> plain, ours;
+  const auto engine = engine::make_engine_trainer(description).value();
+  std::vector<double> plain, ours, compiled;
+  const auto run = [&](Trainer& with, std::uint64_t seed) {
+    return milliseconds([&] { with.train(base, dataset, rows, spec, 0, seed, delta, {}).value(); });
+  };
+  run(*engine, 0);
+  run(**trainer, 0);
   for (int i = 0; i < repetitions; ++i) {
     const auto seed = static_cast<std::uint64_t>(i);
     const auto run_plain = [&] {
@@ -57,16 +64,17 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
         for (std::size_t j = 0; j < base.size(); ++j) delta[j] = trained[j] - base[j];
       }));
     };
-    const auto run_ours = [&] {
-      ours.push_back(milliseconds([&] { (*trainer)->train(base, dataset, rows, spec, 0, seed, delta, {}).value(); }));
-    };
-    if (i % 2 == 0) run_plain();  // neither always has the warmer cache
-    run_ours();
+    if (i % 2 == 0) run_plain();  // none always has the warmer cache
+    ours.push_back(run(**trainer, seed));
+    compiled.push_back(run(*engine, seed));
     if (i % 2 != 0) run_plain();
   }
   const double per_step = static_cast<double>(steps);
-  std::printf("%-12s %6.3f ms a step, plain LibTorch loop %6.3f ms, ratio %.3f\n", model, median(ours) / per_step,
-              median(plain) / per_step, median(ours) / median(plain));
+  std::printf(
+      "%-12s plain LibTorch loop %7.3f ms a step; LibTorch trainer %7.3f, %.2f times; engine %7.3f, %.2f times, %.2f "
+      "times as fast\n",
+      model, median(plain) / per_step, median(ours) / per_step, median(ours) / median(plain),
+      median(compiled) / per_step, median(compiled) / median(plain), median(plain) / median(compiled));
   return 0;
 }
 
@@ -75,6 +83,7 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
 
 int main(int argc, char** argv) {
   const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 21;
-  return shoal::client::training::compare("2nn", 600, repetitions) |
+  return shoal::client::training::compare("logistic", 600, repetitions) |
+         shoal::client::training::compare("2nn", 600, repetitions) |
          shoal::client::training::compare("cnn", 100, repetitions);
 }

@@ -15,10 +15,10 @@
 
 namespace shoal::client {
 
-enum class TrainerKind : std::uint8_t { kTorch, kSynthetic };
+enum class TrainerKind : std::uint8_t { kTorch, kEngine, kSynthetic };
 inline EnumNames<TrainerKind> enum_names(TrainerKind) {
-  static constexpr std::array<std::pair<TrainerKind, std::string_view>, 2> kNames{
-      {{TrainerKind::kTorch, "torch"}, {TrainerKind::kSynthetic, "synthetic"}}};
+  static constexpr std::array<std::pair<TrainerKind, std::string_view>, 3> kNames{
+      {{TrainerKind::kTorch, "torch"}, {TrainerKind::kEngine, "engine"}, {TrainerKind::kSynthetic, "synthetic"}}};
   return kNames;
 }
 
@@ -49,7 +49,9 @@ struct ClientOptions {
     v("partition", partition, any, "How the data are cut into parts, for experiments on shared data");
     v("test_fraction", test_fraction, between(0.0, 0.9), "Share of the examples that is kept for evaluation");
     v("split_seed", split_seed, any, "Seed of the partition and of the split into training and test examples");
-    v("trainer", trainer, any, "torch, or synthetic (no learning: for load and crash tests)");
+    v("trainer", trainer, any,
+      "torch (LibTorch), engine (compiled, in one block of memory) or synthetic (no learning: for load and crash "
+      "tests)");
     v("throttle", throttle, between(1.0, 1e6),
       "Makes every training step so many times longer, to stand in for a slower device");
     v("memory_limit", memory_limit, any, "Work whose model, update and data need more is refused; 0 is no limit");

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "client/training/engine/engine_trainer.h"
 #include "client/training/model_description.h"
 #include "compression/f32.h"
 
@@ -136,7 +137,8 @@ Status Worker::take_trainer(const protocol::ModelFile& model) {
   if (trainer_ && trainer_model_ == text->second && trainer_->layout() == model.layout) return {};
   trainer_.reset();
   SHOAL_TRY_ASSIGN(const auto description, training::parse_description(text->second));
-  SHOAL_TRY_ASSIGN(trainer_, training::make_torch_trainer(description));
+  SHOAL_TRY_ASSIGN(trainer_, parts_.trainer == TrainerKind::kEngine ? training::engine::make_engine_trainer(description)
+                                                                    : training::make_torch_trainer(description));
   trainer_model_ = text->second;
   if (trainer_->layout() != model.layout)
     return Error(ErrorCode::kInvalid, "the model's tensors are not those that its description makes");

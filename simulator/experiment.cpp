@@ -9,11 +9,12 @@ Error invalid(std::string message) { return Error(ErrorCode::kInvalid, std::move
 
 Status check(const ExperimentOptions& options) {
   SHOAL_TRY(coordinator::check(options.job));
-  const bool real = options.training == TrainingKind::kTorch;
+  const bool real = options.training == TrainingKind::kTorch || options.training == TrainingKind::kEngine;
   if (real && options.data.source.empty())
-    return invalid("training = \"torch\" needs data; set data.source, or choose training = \"synthetic\"");
+    return invalid("training = \"" + std::string(name_of(options.training)) +
+                   "\" needs data; set data.source, or choose training = \"synthetic\"");
   if (!real && options.target_accuracy > 0)
-    return invalid("target_accuracy is never reached without real training; set training = \"torch\"");
+    return invalid("target_accuracy is never reached without real training; set training = \"torch\" or \"engine\"");
   if (real && options.target_accuracy > 0 && options.evaluate_every == 0)
     return invalid("target_accuracy needs evaluations; set evaluate_every to 1 or more");
   if (options.job.evaluation.every > 0 && options.training != TrainingKind::kNone && options.data.test_fraction == 0)

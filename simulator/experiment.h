@@ -16,10 +16,13 @@
 
 namespace shoal::simulator {
 
-enum class TrainingKind : std::uint8_t { kTorch, kSynthetic, kNone };
+enum class TrainingKind : std::uint8_t { kTorch, kEngine, kSynthetic, kNone };
 inline EnumNames<TrainingKind> enum_names(TrainingKind) {
-  static constexpr std::array<std::pair<TrainingKind, std::string_view>, 3> kNames{
-      {{TrainingKind::kTorch, "torch"}, {TrainingKind::kSynthetic, "synthetic"}, {TrainingKind::kNone, "none"}}};
+  static constexpr std::array<std::pair<TrainingKind, std::string_view>, 4> kNames{
+      {{TrainingKind::kTorch, "torch"},
+       {TrainingKind::kEngine, "engine"},
+       {TrainingKind::kSynthetic, "synthetic"},
+       {TrainingKind::kNone, "none"}}};
   return kNames;
 }
 
@@ -54,7 +57,8 @@ struct ExperimentOptions {
   template <class Visitor>
   void visit(Visitor& v) {
     v("training", training, any,
-      "torch, synthetic (a cheap stand-in with the same bits everywhere) or none (the system alone)");
+      "torch (LibTorch), engine (compiled, in one block of memory a worker), synthetic (a cheap stand-in with the same "
+      "bits everywhere) or none (the system alone)");
     v("model", model, any, "Model of the catalogue: logistic, 2nn, cnn, resnet8-gn or resnet20-gn");
     v("standardize", standardize, any,
       "Mean and deviation that the inputs are standardized with, like 0.1307 0.3081; one pair, or one a channel; "

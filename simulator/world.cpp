@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "client/training/engine/engine_trainer.h"
 #include "client/training/model_description.h"
 #include "simulator/no_learning.h"
 
@@ -40,10 +41,11 @@ TrainerFactory trainer_factory(const ExperimentOptions& options, const LearningT
   using Made = Result<std::unique_ptr<training::Trainer>>;
   if (options.training == TrainingKind::kSynthetic)
     return [layout = task.layout]() -> Made { return training::make_synthetic_trainer(layout); };
-  return [&task, plugin_folder]() -> Made {
+  return [&task, plugin_folder, compiled = options.training == TrainingKind::kEngine]() -> Made {
     auto description = training::parse_description(task.metadata.at(std::string(training::kModelMetadataKey)));
     if (!description.ok()) return std::move(description).error();
-    return training::make_torch_trainer(*description, plugin_folder);
+    return compiled ? training::engine::make_engine_trainer(*description)
+                    : training::make_torch_trainer(*description, plugin_folder);
   };
 }
 

@@ -3,17 +3,10 @@
 #include <cmath>
 
 #include "base/rng.h"
-#include "client/training/model_description.h"
+#include "client/training/graph.h"
 
 namespace shoal::client::training {
 namespace {
-
-// One parameter tensor and how PyTorch draws it.
-struct Parameter {
-  TensorSpec spec;
-  std::uint64_t fan_in = 0;  // uniform within 1/sqrt(fan_in); 0: all values are `constant`
-  float constant = 0;
-};
 
 std::string show(const Shape& shape) {
   std::string text;
@@ -81,56 +74,6 @@ Result<Shape> shape_after(const Layer& layer, const Shape& in) {
   return misfit(layer, in, "its kind is unknown");
 }
 
-class ParameterList {
- public:
-  void dense(const std::string& prefix, std::vector<std::uint64_t> shape, bool bias, bool head) {
-    std::uint64_t fan_in = 1;
-    for (std::size_t i = 1; i < shape.size(); ++i) fan_in *= shape[i];
-    const std::uint64_t out = shape[0];
-    add(prefix + ".weight", std::move(shape), head ? "head" : "backbone", fan_in, 0);
-    if (bias) add(prefix + ".bias", {out}, head ? "head" : "bias", fan_in, 0);
-  }
-  void norm(const std::string& prefix, std::uint64_t channels) {
-    add(prefix + ".weight", {channels}, "norm", 0, 1);
-    add(prefix + ".bias", {channels}, "norm", 0, 0);
-  }
-  // The order of torchvision's BasicBlock.
-  void residual(const std::string& prefix, std::uint64_t in, std::uint64_t out, bool reshapes) {
-    dense(prefix + ".conv1", {out, in, 3, 3}, false, false);
-    norm(prefix + ".norm1", out);
-    dense(prefix + ".conv2", {out, out, 3, 3}, false, false);
-    norm(prefix + ".norm2", out);
-    if (!reshapes) return;
-    dense(prefix + ".downsample.0", {out, in, 1, 1}, false, false);
-    norm(prefix + ".downsample.1", out);
-  }
-  std::vector<Parameter> take() && { return std::move(list_); }
-
- private:
-  void add(std::string name, std::vector<std::uint64_t> shape, std::string group, std::uint64_t fan_in,
-           float constant) {
-    list_.push_back({{std::move(name), std::move(shape), std::move(group)}, fan_in, constant});
-  }
-  std::vector<Parameter> list_;
-};
-
-Result<std::vector<Parameter>> parameters_of(const ModelDescription& model) {
-  SHOAL_TRY_ASSIGN(const std::vector<Shape> shapes, shapes_of(model));
-  std::size_t head = model.layers.size();
-  for (std::size_t i = 0; i < model.layers.size(); ++i)
-    if (model.layers[i].kind == LayerKind::kLinear) head = i;
-  ParameterList list;
-  for (std::size_t i = 0; i < model.layers.size(); ++i) {
-    const Layer& layer = model.layers[i];
-    const std::uint64_t in = shapes[i][0], out = shapes[i + 1][0], kernel = layer.kernel;
-    if (layer.kind == LayerKind::kLinear) list.dense(layer.name, {out, in}, layer.bias, i == head);
-    if (layer.kind == LayerKind::kConv2d) list.dense(layer.name, {out, in, kernel, kernel}, layer.bias, false);
-    if (layer.kind == LayerKind::kGroupNorm) list.norm(layer.name, in);
-    if (layer.kind == LayerKind::kResidual) list.residual(layer.name, in, out, shapes[i] != shapes[i + 1]);
-  }
-  return std::move(list).take();
-}
-
 // A deviation that is almost zero would blow examples up beyond what training survives.
 Status check_scales(const ModelDescription& model) {
   constexpr float kSmallest = 1e-6f, kLargest = 1e6f;
@@ -180,14 +123,15 @@ Result<std::vector<Shape>> shapes_of(const ModelDescription& model) {
 }
 
 Result<TensorLayout> layout_of(const ModelDescription& model) {
-  SHOAL_TRY_ASSIGN(std::vector<Parameter> parameters, parameters_of(model));
+  SHOAL_TRY_ASSIGN(Graph graph, graph_of(model));
   std::vector<TensorSpec> specs;
-  for (Parameter& p : parameters) specs.push_back(std::move(p.spec));
+  for (Parameter& p : graph.parameters) specs.push_back(std::move(p.spec));
   return TensorLayout::make(std::move(specs));
 }
 
 Status initialise(const ModelDescription& model, std::uint64_t seed, std::span<float> parameters) {
-  SHOAL_TRY_ASSIGN(const std::vector<Parameter> list, parameters_of(model));
+  SHOAL_TRY_ASSIGN(const Graph graph, graph_of(model));
+  const std::vector<Parameter>& list = graph.parameters;
   SHOAL_TRY_ASSIGN(const TensorLayout layout, layout_of(model));
   SHOAL_CHECK(parameters.size() == layout.total(), "initialise: the buffer is not as long as the model");
   for (std::size_t i = 0; i < list.size(); ++i) {

@@ -36,6 +36,8 @@ THIRD_PARTIES = {
     r"(capnp/|kj/|protocol/shoal\.capnp\.h|shoal\.capnp\.h)": ["protocol/wire.cpp"],
     r"rocksdb/": ["coordinator/rocksdb"],
     r"(torch/|ATen/|c10/)": ["client/training/torch"],
+    r"(dnnl|oneapi/)": ["client/training/engine"],
+    r"hwy/": ["compression", "aggregation", "client/training/engine"],
     r"toml\+\+/": ["cli/config.cpp"],
     r"spdlog/": ["cli"],
     r"CLI/": ["cli"],

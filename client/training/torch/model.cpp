@@ -5,58 +5,33 @@
 namespace shoal::client::training {
 namespace {
 
-// Hands out parameters in layout order, as layout_of listed them.
-class Cursor {
- public:
-  explicit Cursor(const std::vector<at::Tensor>& parameters) : next_(parameters.begin()) {}
-  const at::Tensor& take() { return *next_++; }
-
- private:
-  std::vector<at::Tensor>::const_iterator next_;
-};
-
-at::Tensor group_norm(const at::Tensor& x, std::uint32_t groups, Cursor& cursor) {
-  const at::Tensor& weight = cursor.take();
-  const at::Tensor& bias = cursor.take();
-  return at::group_norm(x, groups, weight, bias);
-}
-
-at::Tensor conv(const at::Tensor& x, Cursor& cursor, bool bias, std::int64_t stride, std::int64_t padding) {
-  const at::Tensor& weight = cursor.take();
-  return at::conv2d(x, weight, bias ? cursor.take() : at::Tensor(), stride, padding);
-}
-
-at::Tensor residual(const at::Tensor& x, const Layer& layer, Cursor& cursor) {
-  const std::int64_t stride = layer.stride == 0 ? 1 : layer.stride;
-  at::Tensor y = conv(x, cursor, false, stride, 1);
-  y = at::relu(group_norm(y, layer.groups, cursor));
-  y = group_norm(conv(y, cursor, false, 1, 1), layer.groups, cursor);
-  if (y.sizes() == x.sizes()) return at::relu(y + x);
-  return at::relu(y + group_norm(conv(x, cursor, false, stride, 0), layer.groups, cursor));
-}
-
-at::Tensor apply(const Layer& layer, const at::Tensor& x, Cursor& cursor) {
-  const std::int64_t stride = layer.stride;
-  switch (layer.kind) {
-    case LayerKind::kLinear: {
-      const at::Tensor& weight = cursor.take();
-      return at::linear(x, weight, layer.bias ? cursor.take() : at::Tensor());
-    }
-    case LayerKind::kConv2d: return conv(x, cursor, layer.bias, stride == 0 ? 1 : stride, layer.padding);
-    case LayerKind::kGroupNorm: return group_norm(x, layer.groups, cursor);
-    case LayerKind::kResidual: return residual(x, layer, cursor);
-    case LayerKind::kRelu: return at::relu(x);
-    case LayerKind::kMaxPool: return at::max_pool2d(x, layer.kernel, stride == 0 ? layer.kernel : stride);
-    case LayerKind::kGlobalAverage: return x.mean({2, 3});
-    case LayerKind::kFlatten: return x.flatten(1);
+at::Tensor apply(const Op& op, const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& parameters) {
+  const at::Tensor& x = values[op.inputs[0]];
+  const at::Tensor weight = op.weight ? parameters[*op.weight] : at::Tensor();
+  const at::Tensor bias = op.bias ? parameters[*op.bias] : at::Tensor();
+  const std::int64_t kernel = op.kernel, stride = op.stride, padding = op.padding, groups = op.groups;
+  switch (op.kind) {
+    case OpKind::kLinear: return at::linear(x, weight, bias);
+    case OpKind::kConv2d: return at::conv2d(x, weight, bias, stride, padding, 1, groups);
+    case OpKind::kGroupNorm: return at::group_norm(x, groups, weight, bias, kGroupNormEpsilon);
+    case OpKind::kRelu: return at::relu(x);
+    case OpKind::kMaxPool: return at::max_pool2d(x, kernel, stride);
+    case OpKind::kAveragePool: return at::avg_pool2d(x, kernel, stride);
+    case OpKind::kUpsample: return x;
+    case OpKind::kGlobalAverage: return x.mean({2, 3});
+    case OpKind::kFlatten: return x.flatten(1);
+    case OpKind::kAdd: return x + values[op.inputs[1]];
   }
   return x;
 }
 
 }  // namespace
 
-TorchModel::TorchModel(ModelDescription description, TensorLayout layout)
-    : description_(std::move(description)), layout_(std::move(layout)) {
+TorchModel::TorchModel(ModelDescription description, Graph graph, TensorLayout layout)
+    : description_(std::move(description)), graph_(std::move(graph)), layout_(std::move(layout)) {
+  last_use_.resize(graph_.values.size());
+  for (std::size_t i = 0; i < graph_.ops.size(); ++i)
+    for (const ValueId value : graph_.ops[i].inputs) last_use_[value] = i;
   for (const TensorSpec& spec : layout_.tensors()) {
     const std::vector<std::int64_t> shape(spec.shape.begin(), spec.shape.end());
     parameters_.push_back(at::zeros(shape, at::kFloat).requires_grad_(true));
@@ -69,10 +44,16 @@ void TorchModel::load(std::span<const float> flat) {
 }
 
 at::Tensor TorchModel::forward(const at::Tensor& batch) const {
-  Cursor cursor(parameters_);
-  at::Tensor x = batch;
-  for (const Layer& layer : description_.layers) x = apply(layer, x, cursor);
-  return x;
+  std::vector<at::Tensor> values(graph_.values.size());
+  values[0] = batch;
+  for (std::size_t i = 0; i < graph_.ops.size(); ++i) {
+    const Op& op = graph_.ops[i];
+    values[op.output] = apply(op, values, parameters_);
+    // What autograd does not keep is given back at once.
+    for (const ValueId value : op.inputs)
+      if (last_use_[value] == i) values[value].reset();
+  }
+  return values[graph_.output];
 }
 
 }  // namespace shoal::client::training

@@ -1,4 +1,4 @@
-// A model description brought to life: parameter tensors, and a forward pass that interprets the layers.
+// A model description brought to life: parameter tensors, and a forward pass over its graph.
 #pragma once
 
 #include <ATen/ATen.h>
@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "base/tensor_layout.h"
-#include "client/training/model_description.h"
+#include "client/training/graph.h"
 
 namespace shoal::client::training {
 
@@ -15,8 +15,8 @@ namespace shoal::client::training {
 // c10::Error.
 class TorchModel {
  public:
-  // `description` has passed shapes_of.
-  TorchModel(ModelDescription description, TensorLayout layout);
+  // All three of one description.
+  TorchModel(ModelDescription description, Graph graph, TensorLayout layout);
 
   const ModelDescription& description() const { return description_; }
   const TensorLayout& layout() const { return layout_; }
@@ -30,6 +30,8 @@ class TorchModel {
 
  private:
   ModelDescription description_;
+  Graph graph_;
+  std::vector<std::size_t> last_use_;  // of each value, by operation
   TensorLayout layout_;
   std::vector<at::Tensor> parameters_;
 };

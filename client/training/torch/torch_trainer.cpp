@@ -9,10 +9,10 @@
 #include <numeric>
 
 #include "client/training/batch_order.h"
+#include "client/training/sgd.h"
 #include "client/training/torch/batch.h"
 #include "client/training/torch/model.h"
 #include "client/training/torch/plugin.h"
-#include "client/training/torch/sgd.h"
 #include "client/training/trainer_checks.h"
 
 namespace shoal::client::training {
@@ -38,7 +38,8 @@ auto guarded(const char* what, Work work) -> decltype(work()) {
 
 class TorchTrainer final : public Trainer {
  public:
-  TorchTrainer(ModelDescription description, TensorLayout layout) : model_(std::move(description), std::move(layout)) {}
+  TorchTrainer(ModelDescription description, Graph graph, TensorLayout layout)
+      : model_(std::move(description), std::move(graph), std::move(layout)) {}
 
   const TensorLayout& layout() const override { return model_.layout(); }
 
@@ -128,9 +129,10 @@ class TorchTrainer final : public Trainer {
 }();
 
 Result<std::unique_ptr<Trainer>> make(const ModelDescription& description) {
+  SHOAL_TRY_ASSIGN(Graph graph, graph_of(description));
   SHOAL_TRY_ASSIGN(TensorLayout layout, layout_of(description));
   return guarded("making a trainer", [&]() -> Result<std::unique_ptr<Trainer>> {
-    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(description, std::move(layout)));
+    return std::unique_ptr<Trainer>(std::make_unique<TorchTrainer>(description, std::move(graph), std::move(layout)));
   });
 }
 

@@ -14,9 +14,11 @@
 
 namespace shoal::client::training {
 
-// The 2NN or the CNN of McMahan et al. (2017) from LibTorch's own modules; parameters in state_dict order.
+// Logistic regression, or the 2NN or CNN of McMahan et al. (2017) from LibTorch's own modules; parameters in state_dict
+// order.
 inline torch::nn::Sequential plain_network(std::string_view name) {
   namespace nn = torch::nn;
+  if (name == "logistic") return nn::Sequential(nn::Flatten(), nn::Linear(784, 10));
   if (name == "2nn")
     return nn::Sequential(nn::Flatten(), nn::Linear(784, 200), nn::ReLU(), nn::Linear(200, 200), nn::ReLU(),
                           nn::Linear(200, 10));

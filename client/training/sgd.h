@@ -17,20 +17,13 @@ class SgdStep {
         decay_(static_cast<float>(spec.weight_decay)),
         proximal_(static_cast<float>(spec.proximal)) {}
 
+  float rate() const { return rate_; }
   bool has_momentum() const { return momentum_ != 0; }
+  // Nothing but w <- w - learning_rate * g.
+  bool plain() const { return momentum_ == 0 && decay_ == 0 && proximal_ == 0; }
 
   // All arrays hold n floats; `velocity` is zero before the first step, and may be null without momentum.
-  void apply(float* weights, const float* gradient, const float* base, float* velocity, std::size_t n) const {
-    if (decay_ == 0 && proximal_ == 0 && momentum_ == 0) {
-      for (std::size_t i = 0; i < n; ++i) weights[i] -= rate_ * gradient[i];
-      return;
-    }
-    for (std::size_t i = 0; i < n; ++i) {
-      float step = gradient[i] + decay_ * weights[i] + proximal_ * (weights[i] - base[i]);
-      if (velocity != nullptr) step = velocity[i] = momentum_ * velocity[i] + step;
-      weights[i] -= rate_ * step;
-    }
-  }
+  void apply(float* weights, const float* gradient, const float* base, float* velocity, std::size_t n) const;
 
  private:
   float rate_, momentum_, decay_, proximal_;

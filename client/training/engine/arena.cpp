@@ -1,0 +1,85 @@
+#include "client/training/engine/arena.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace shoal::client::training::engine {
+namespace {
+
+constexpr std::size_t kUnused = SIZE_MAX;
+
+std::size_t aligned(std::size_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; }
+
+bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
+
+std::vector<Lifetime> lifetimes_of(const Tape& tape) {
+  std::vector<Lifetime> lifetimes(tape.buffers().size(), {kUnused, 0});
+  for (std::size_t i = 0; i < tape.instructions().size(); ++i)
+    for (const BufferId buffer : tape.instructions()[i].uses) {
+      lifetimes[buffer].first = std::min(lifetimes[buffer].first, i);
+      lifetimes[buffer].last = i;
+    }
+  return lifetimes;
+}
+
+// Large buffers first, each at the lowest place where it fits between those that live at the same time (Pisarchyk and
+// Lee 2020, "greedy by size").
+class Placement {
+ public:
+  explicit Placement(std::size_t begin) : begin_(begin), end_(begin) {}
+
+  std::size_t place(std::size_t bytes, const Lifetime& lifetime) {
+    std::size_t at = begin_;
+    for (const Block& block : blocks_) {  // sorted by offset
+      if (!overlap(block.lifetime, lifetime)) continue;
+      if (block.offset >= at + bytes) break;
+      at = std::max(at, block.offset + block.bytes);
+    }
+    const auto before = std::ranges::upper_bound(blocks_, at, {}, &Block::offset);
+    blocks_.insert(before, {at, bytes, lifetime});
+    end_ = std::max(end_, at + bytes);
+    return at;
+  }
+  std::size_t end() const { return end_; }
+
+ private:
+  struct Block {
+    std::size_t offset, bytes;
+    Lifetime lifetime;
+  };
+  std::size_t begin_, end_;
+  std::vector<Block> blocks_;
+};
+
+}  // namespace
+
+ArenaPlan plan_arena(const Tape& tape) {
+  const auto buffers = tape.buffers();
+  ArenaPlan plan;
+  plan.lifetimes = lifetimes_of(tape);
+  plan.offsets.resize(buffers.size());
+  std::vector<BufferId> transient;
+  for (BufferId b = 0; b < buffers.size(); ++b) {
+    if (buffers[b].kept) {
+      plan.offsets[b] = plan.kept_bytes;
+      plan.kept_bytes += aligned(buffers[b].bytes);
+    } else if (plan.lifetimes[b].first != kUnused) {
+      transient.push_back(b);
+    }
+  }
+  std::ranges::stable_sort(transient, [&](BufferId a, BufferId b) { return buffers[a].bytes > buffers[b].bytes; });
+  Placement placement(plan.kept_bytes);
+  std::vector<std::size_t> live(tape.instructions().size() + 1);  // change of the live bytes at each instruction
+  for (const BufferId b : transient) {
+    const std::size_t bytes = aligned(buffers[b].bytes);
+    plan.offsets[b] = placement.place(bytes, plan.lifetimes[b]);
+    live[plan.lifetimes[b].first] += bytes;
+    live[plan.lifetimes[b].last + 1] -= bytes;  // wraps, and so does the sum
+  }
+  std::partial_sum(live.begin(), live.end(), live.begin());
+  plan.live_bytes = plan.kept_bytes + *std::ranges::max_element(live);
+  plan.bytes = placement.end();
+  return plan;
+}
+
+}  // namespace shoal::client::training::engine

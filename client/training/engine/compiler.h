@@ -1,0 +1,81 @@
+// From a graph to the tape of a program: forward, loss, backward as far as something trained needs it, and updates as
+// soon as they are legal.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "client/training/engine/operations.h"
+#include "client/training/engine/program.h"
+
+namespace shoal::client::training::engine {
+
+class Compiler {
+ public:
+  // All of them outlive run().
+  Compiler(const Graph& graph, const std::vector<bool>& trained, const ProgramOptions& options, Program& program);
+
+  // Throws dnnl::error.
+  void run();
+
+ private:
+  // What the forward pass of an operation keeps for its backward pass.
+  struct Kept {
+    BufferId mask = 0, mean = 0, rstd = 0, chosen = 0;
+  };
+
+  bool trains(std::optional<ParameterId> parameter) const { return parameter && trained_[*parameter]; }
+  bool keeps_input(const Op& op) const;
+  std::size_t count(ValueId value) const;  // floats of one example
+  std::string name_of_op(const Op& op) const;
+  LinearShape linear_shape(const Op& op) const;
+  ConvolutionShape convolution_shape(const Op& op) const;
+  kernels::NormShape norm_shape(const Op& op) const;
+  kernels::PoolShape pool_shape(const Op& op) const;
+
+  void place_state();
+  void forward(const Op& op, Kept& kept);
+  void forward_norm(const Op& op, Kept& kept);
+  void forward_pool(const Op& op, Kept& kept);
+  void forward_flatten(const Op& op);
+  void loss();
+  void backward(const Op& op, const Kept& kept);
+  void backward_dense(const Op& op, BufferId gy);
+  void backward_norm(const Op& op, const Kept& kept, BufferId gy);
+  void backward_elementwise(const Op& op, const Kept& kept, BufferId gy);
+  void backward_reshaping(const Op& op, const Kept& kept, BufferId gy);
+  void finish_step();
+
+  // The buffer of op.output: its input's where that may be overwritten, else a fresh one.
+  BufferId output(const Op& op, bool in_place);
+  bool may_overwrite(ValueId value) const;
+
+  // Gradients of values. A buffer may stand for the gradient of several of them until one has to change it.
+  bool overwritable(BufferId gradient) const { return holders_[gradient] == 0; }
+  BufferId fresh_gradient(ValueId value);
+  void give(ValueId value, BufferId gradient);
+
+  // Where a parameter's gradient goes, and what becomes of it.
+  BufferId gradient_target(ParameterId parameter);
+  void small_gradient_done(ParameterId parameter, BufferId gradient);
+  void update(ParameterId parameter, BufferId gradient);
+
+  const Graph& graph_;
+  const std::vector<bool>& trained_;
+  const ProgramOptions& options_;
+  const SgdStep sgd_;
+  Program& program_;
+  Tape& tape_;
+  Emitter emit_;
+  Program::Pass* const pass_;
+
+  std::vector<std::uint32_t> consumers_;  // of each value
+  std::vector<bool> needs_gradient_;      // of each value: something trained lies below it
+  std::vector<BufferId> values_;
+  std::vector<bool> shared_;  // by buffer: two values that are both still read
+  std::vector<std::optional<BufferId>> gradients_;
+  std::vector<std::uint32_t> holders_;  // by buffer: values whose gradient it is
+  std::vector<std::optional<BufferId>> velocities_, accumulators_;
+};
+
+}  // namespace shoal::client::training::engine

@@ -1,0 +1,132 @@
+#include "client/training/engine/engine_trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "client/training/batch_order.h"
+#include "client/training/engine/onednn.h"
+#include "client/training/engine/program.h"
+#include "client/training/trainer_checks.h"
+
+namespace shoal::client::training::engine {
+namespace {
+
+constexpr std::size_t kEvaluationBatch = 64;
+
+class EngineTrainer final : public Trainer {
+ public:
+  EngineTrainer(ModelDescription description, Graph graph, TensorLayout layout)
+      : description_(std::move(description)), graph_(std::move(graph)), layout_(std::move(layout)) {
+    const Shape& input = graph_.shape(0);
+    if (input.size() == 3 && input[0] > 1) staged_.resize(std::size_t{input[0]} * input[1] * input[2]);
+  }
+
+  const TensorLayout& layout() const override { return layout_; }
+
+  Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
+                                std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
+                                std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
+                                const std::function<bool()>& between_steps) override {
+    SHOAL_CHECK(base.size() == layout_.total() && delta.size() == layout_.total(), "model of another length");
+    SHOAL_TRY(check_work(rows, spec));
+    SHOAL_TRY(check_data(description_, data, rows));
+    use_one_thread();
+    SHOAL_TRY(take_training_program(spec, rows.size()));
+    Program& program = *training_;
+    program.load(base);
+    BatchOrder order(rows, spec.batch_size, seed);
+    TrainingOutcome outcome;
+    const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
+    while (outcome.steps < wanted) {
+      const std::span<const std::uint32_t> batch = order.next();
+      fill(program, data, batch);
+      const auto examples = static_cast<float>(batch.size());
+      const double loss = program.pass(batch.size(), 1 / examples).loss / examples;
+      ++outcome.steps;
+      if (!std::isfinite(loss))
+        return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
+                                             " is not finite; lower learning_rate");
+      outcome.loss += (loss - outcome.loss) / static_cast<double>(outcome.steps);
+      if (between_steps && !between_steps())
+        return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
+    }
+    for (ParameterId p = 0; p < graph_.parameters.size(); ++p) {
+      const std::span<const float> trained = program.parameter(p);
+      const std::uint64_t offset = layout_.offset(p);
+      for (std::size_t i = 0; i < trained.size(); ++i) delta[offset + i] = trained[i] - base[offset + i];
+    }
+    return outcome;
+  }
+
+  Result<protocol::EvaluationFacts> evaluate(std::span<const float> model, const data::Dataset& data,
+                                             std::span<const std::uint32_t> rows) override {
+    SHOAL_CHECK(model.size() == layout_.total(), "model of another length");
+    SHOAL_TRY(check_data(description_, data, rows));
+    protocol::EvaluationFacts facts{.samples = rows.size()};
+    if (rows.empty()) return facts;
+    use_one_thread();
+    if (!evaluation_) {
+      const ProgramOptions options{.examples = kEvaluationBatch, .train = false};
+      SHOAL_TRY_ASSIGN(evaluation_, Program::compile(graph_, std::vector<bool>(graph_.parameters.size()), options));
+    }
+    evaluation_->load(model);
+    for (std::size_t at = 0; at < rows.size(); at += kEvaluationBatch) {
+      const auto batch = rows.subspan(at, std::min(kEvaluationBatch, rows.size() - at));
+      fill(*evaluation_, data, batch);
+      const kernels::Scores scores = evaluation_->pass(batch.size(), 0);
+      facts.loss_sum += scores.loss;
+      facts.correct += scores.correct;
+    }
+    return facts;
+  }
+
+ private:
+  // The program of the last work when it was of the same make.
+  Status take_training_program(const protocol::TrainingSpec& spec, std::size_t rows) {
+    const auto examples = static_cast<std::uint32_t>(std::min<std::size_t>(spec.batch_size, rows));
+    if (training_ && compiled_for_ == spec && compiled_examples_ == examples) return {};
+    training_.reset();
+    const ProgramOptions options{.examples = examples, .spec = spec};
+    SHOAL_TRY_ASSIGN(training_, Program::compile(graph_, std::vector<bool>(graph_.parameters.size(), true), options));
+    compiled_for_ = spec;
+    compiled_examples_ = examples;
+    return {};
+  }
+
+  void fill(Program& program, const data::Dataset& data, std::span<const std::uint32_t> rows) {
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const std::span<float> place = program.example(i);
+      if (staged_.empty()) {
+        data.example(rows[i], place);
+        standardize(description_, place);
+      } else {  // channels first in the data, last in the engine
+        data.example(rows[i], staged_);
+        standardize(description_, staged_);
+        const std::size_t channels = graph_.shape(0)[0];
+        kernels::transpose(staged_.data(), 1, channels, staged_.size() / channels, place.data());
+      }
+      program.labels()[i] = data.labels[rows[i]];
+    }
+  }
+
+  ModelDescription description_;
+  Graph graph_;
+  TensorLayout layout_;
+  std::unique_ptr<Program> training_, evaluation_;
+  protocol::TrainingSpec compiled_for_;
+  std::uint32_t compiled_examples_ = 0;
+  std::vector<float> staged_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Trainer>> make_engine_trainer(const ModelDescription& model) {
+  SHOAL_TRY_ASSIGN(Graph graph, graph_of(model));
+  SHOAL_TRY_ASSIGN(TensorLayout layout, layout_of(model));
+  return std::unique_ptr<Trainer>(std::make_unique<EngineTrainer>(model, std::move(graph), std::move(layout)));
+}
+
+}  // namespace shoal::client::training::engine

@@ -1,0 +1,290 @@
+#include "client/training/engine/kernels.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/vector_clones.h"
+
+namespace shoal::client::training::engine::kernels {
+namespace {
+
+// Rows that are summed in float32 before they go to the total, so that long sums keep their digits.
+constexpr std::size_t kBlock = 64;
+
+// sums[c] += x[row, c], through `block` (one row).
+SHOAL_VECTOR_CLONES void sum_rows(const float* x, std::size_t rows, std::size_t columns, float* sums, float* block) {
+  for (std::size_t first = 0; first < rows; first += kBlock) {
+    std::memset(block, 0, columns * sizeof(float));
+    const std::size_t last = std::min(rows, first + kBlock);
+    for (std::size_t row = first; row < last; ++row)
+      for (std::size_t c = 0; c < columns; ++c) block[c] += x[row * columns + c];
+    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
+  }
+}
+
+// sums[c] += (x[row, c] - centre[c])^2
+SHOAL_VECTOR_CLONES void sum_squares(const float* x, const float* centre, std::size_t rows, std::size_t columns,
+                                     float* sums, float* block) {
+  for (std::size_t first = 0; first < rows; first += kBlock) {
+    std::memset(block, 0, columns * sizeof(float));
+    const std::size_t last = std::min(rows, first + kBlock);
+    for (std::size_t row = first; row < last; ++row)
+      for (std::size_t c = 0; c < columns; ++c) {
+        const float d = x[row * columns + c] - centre[c];
+        block[c] += d * d;
+      }
+    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
+  }
+}
+
+// sums[c] += g[row, c] * (x[row, c] - centre[c])
+SHOAL_VECTOR_CLONES void sum_products(const float* g, const float* x, const float* centre, std::size_t rows,
+                                      std::size_t columns, float* sums, float* block) {
+  for (std::size_t first = 0; first < rows; first += kBlock) {
+    std::memset(block, 0, columns * sizeof(float));
+    const std::size_t last = std::min(rows, first + kBlock);
+    for (std::size_t row = first; row < last; ++row)
+      for (std::size_t c = 0; c < columns; ++c) block[c] += g[row * columns + c] * (x[row * columns + c] - centre[c]);
+    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
+  }
+}
+
+// y[row, c] = x[row, c] * factor[c] + offset[c]
+SHOAL_VECTOR_CLONES void scale_rows(const float* x, const float* factor, const float* offset, std::size_t rows,
+                                    std::size_t columns, float* y) {
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t c = 0; c < columns; ++c) y[row * columns + c] = x[row * columns + c] * factor[c] + offset[c];
+}
+
+// y[row, c] = g[row, c] * a[c] + x[row, c] * b[c] + d[c]
+SHOAL_VECTOR_CLONES void combine_rows(const float* g, const float* a, const float* x, const float* b, const float* d,
+                                      std::size_t rows, std::size_t columns, float* y) {
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t c = 0; c < columns; ++c) {
+      const std::size_t i = row * columns + c;
+      y[i] = g[i] * a[c] + x[i] * b[c] + d[c];
+    }
+}
+
+SHOAL_VECTOR_CLONES void add_scaled(const float* x, float factor, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += factor * x[i];
+}
+
+SHOAL_VECTOR_CLONES void take_larger(const float* x, std::uint8_t place, float* best, std::uint8_t* chosen,
+                                     std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const bool larger = x[i] > best[i];
+    best[i] = larger ? x[i] : best[i];
+    chosen[i] = larger ? place : chosen[i];
+  }
+}
+
+SHOAL_VECTOR_CLONES void take_larger(const float* x, float* best, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) best[i] = x[i] > best[i] ? x[i] : best[i];
+}
+
+// Calls work(output pixel, input pixel, place in the window) for every place of every window of one example.
+template <class Work>
+void each_window(const PoolShape& s, Work work) {
+  for (std::size_t row = 0; row < s.out_height; ++row)
+    for (std::size_t column = 0; column < s.out_width; ++column)
+      for (std::size_t i = 0; i < s.kernel; ++i)
+        for (std::size_t j = 0; j < s.kernel; ++j)
+          work(row * s.out_width + column, (row * s.stride + i) * s.width + column * s.stride + j, i * s.kernel + j);
+}
+
+}  // namespace
+
+SHOAL_VECTOR_CLONES void add(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
+}
+
+SHOAL_VECTOR_CLONES void column_sums(const float* x, std::size_t rows, std::size_t columns, float* sums) {
+  std::memset(sums, 0, columns * sizeof(float));
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t c = 0; c < columns; ++c) sums[c] += x[row * columns + c];
+}
+
+void group_norm(const float* x, const float* scale, const float* shift, const NormShape& shape, float epsilon, float* y,
+                float* mean, float* rstd, float* scratch) {
+  const std::size_t channels = shape.channels, width = channels / shape.groups, size = shape.pixels * channels;
+  float* const sums = scratch;
+  float* const centre = scratch + channels;
+  float* const block = scratch + 2 * channels;
+  const auto count = static_cast<float>(shape.pixels * width);
+  for (std::size_t n = 0; n < shape.examples; ++n) {
+    const float* const in = x + n * size;
+    std::memset(sums, 0, channels * sizeof(float));
+    sum_rows(in, shape.pixels, channels, sums, block);
+    for (std::size_t g = 0; g < shape.groups; ++g) {
+      float sum = 0;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) sum += sums[c];
+      mean[n * shape.groups + g] = sum / count;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) centre[c] = sum / count;
+    }
+    std::memset(sums, 0, channels * sizeof(float));
+    sum_squares(in, centre, shape.pixels, channels, sums, block);
+    for (std::size_t g = 0; g < shape.groups; ++g) {
+      float sum = 0;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) sum += sums[c];
+      const float r = 1.0f / std::sqrt(sum / count + epsilon);
+      rstd[n * shape.groups + g] = r;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) {
+        sums[c] = scale[c] * r;
+        centre[c] = shift[c] - centre[c] * sums[c];
+      }
+    }
+    scale_rows(in, sums, centre, shape.pixels, channels, y + n * size);
+  }
+}
+
+void group_norm_gradient(const float* gy, const float* x, const float* scale, const float* mean, const float* rstd,
+                         const NormShape& shape, float* gx, float* g_scale, float* g_shift, float* scratch) {
+  const std::size_t channels = shape.channels, width = channels / shape.groups, size = shape.pixels * channels;
+  float* const sums = scratch;                 // of gy
+  float* const products = scratch + channels;  // of gy and x - mean
+  float* const centre = scratch + 2 * channels;
+  float* const block = scratch + 3 * channels;
+  if (g_scale != nullptr) std::memset(g_scale, 0, channels * sizeof(float));
+  if (g_shift != nullptr) std::memset(g_shift, 0, channels * sizeof(float));
+  const auto count = static_cast<float>(shape.pixels * width);
+  for (std::size_t n = 0; n < shape.examples; ++n) {
+    std::memset(sums, 0, 2 * channels * sizeof(float));
+    for (std::size_t c = 0; c < channels; ++c) centre[c] = mean[n * shape.groups + c / width];
+    sum_rows(gy + n * size, shape.pixels, channels, sums, block);
+    sum_products(gy + n * size, x + n * size, centre, shape.pixels, channels, products, block);
+    for (std::size_t g = 0; g < shape.groups; ++g) {
+      const float m = mean[n * shape.groups + g], r = rstd[n * shape.groups + g];
+      float sum = 0, product = 0;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) {
+        if (g_scale != nullptr) g_scale[c] += products[c] * r;
+        if (g_shift != nullptr) g_shift[c] += sums[c];
+        sum += scale[c] * sums[c];
+        product += scale[c] * products[c] * r;
+      }
+      // gx = r * (scale * gy - sum / count - xhat * product / count), with xhat = (x - m) * r
+      const float slope = -r * r * product / count;
+      for (std::size_t c = g * width; c < (g + 1) * width; ++c) {
+        sums[c] = scale[c] * r;
+        products[c] = slope;
+        centre[c] = -r * sum / count - slope * m;
+      }
+    }
+    if (gx != nullptr)
+      combine_rows(gy + n * size, sums, x + n * size, products, centre, shape.pixels, channels, gx + n * size);
+  }
+}
+
+void group_norm_constant_gradient(const float* gy, const float* scale, const float* rstd, const NormShape& shape,
+                                  float* gx, float* scratch) {
+  const std::size_t channels = shape.channels, width = channels / shape.groups, size = shape.pixels * channels;
+  float* const factor = scratch;
+  float* const zero = scratch + channels;
+  std::memset(zero, 0, channels * sizeof(float));
+  for (std::size_t n = 0; n < shape.examples; ++n) {
+    for (std::size_t c = 0; c < channels; ++c) factor[c] = scale[c] * rstd[n * shape.groups + c / width];
+    scale_rows(gy + n * size, factor, zero, shape.pixels, channels, gx + n * size);
+  }
+}
+
+void max_pool(const float* x, const PoolShape& s, float* y, std::uint8_t* chosen) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each_window(s, [&](std::size_t to, std::size_t from, std::size_t place) {
+      const float* const pixel = x + n * in + from * s.channels;
+      float* const best = y + n * out + to * s.channels;
+      std::uint8_t* const where = chosen == nullptr ? nullptr : chosen + n * out + to * s.channels;
+      if (place == 0) {
+        std::memcpy(best, pixel, s.channels * sizeof(float));
+        if (where != nullptr) std::memset(where, 0, s.channels);
+      } else if (where != nullptr) {
+        take_larger(pixel, static_cast<std::uint8_t>(place), best, where, s.channels);
+      } else {
+        take_larger(pixel, best, s.channels);
+      }
+    });
+}
+
+void max_pool_gradient(const float* gy, const std::uint8_t* chosen, const PoolShape& s, float* gx) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width;
+  std::memset(gx, 0, s.examples * in * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    for (std::size_t pixel = 0; pixel < out; ++pixel) {
+      const std::size_t row = pixel / s.out_width * s.stride, column = pixel % s.out_width * s.stride;
+      const std::size_t at = (n * out + pixel) * s.channels;
+      for (std::size_t c = 0; c < s.channels; ++c) {
+        const std::size_t place = chosen[at + c];
+        const std::size_t from = (row + place / s.kernel) * s.width + column + place % s.kernel;
+        gx[n * in + from * s.channels + c] += gy[at + c];
+      }
+    }
+}
+
+void average_pool(const float* x, const PoolShape& s, float* y) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  const float share = 1.0f / static_cast<float>(s.kernel * s.kernel);
+  std::memset(y, 0, s.examples * out * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each_window(s, [&](std::size_t to, std::size_t from, std::size_t) {
+      add_scaled(x + n * in + from * s.channels, share, y + n * out + to * s.channels, s.channels);
+    });
+}
+
+void average_pool_gradient(const float* gy, const PoolShape& s, float* gx) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  const float share = 1.0f / static_cast<float>(s.kernel * s.kernel);
+  std::memset(gx, 0, s.examples * in * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each_window(s, [&](std::size_t to, std::size_t from, std::size_t) {
+      add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
+    });
+}
+
+void global_average(const float* x, std::size_t examples, std::size_t pixels, std::size_t channels, float* y) {
+  const float share = 1.0f / static_cast<float>(pixels);
+  std::memset(y, 0, examples * channels * sizeof(float));
+  for (std::size_t n = 0; n < examples; ++n)
+    for (std::size_t p = 0; p < pixels; ++p)
+      add_scaled(x + (n * pixels + p) * channels, share, y + n * channels, channels);
+}
+
+void global_average_gradient(const float* gy, std::size_t examples, std::size_t pixels, std::size_t channels,
+                             float* gx) {
+  const float share = 1.0f / static_cast<float>(pixels);
+  std::memset(gx, 0, examples * pixels * channels * sizeof(float));
+  for (std::size_t n = 0; n < examples; ++n)
+    for (std::size_t p = 0; p < pixels; ++p)
+      add_scaled(gy + n * channels, share, gx + (n * pixels + p) * channels, channels);
+}
+
+void transpose(const float* x, std::size_t examples, std::size_t pixels, std::size_t channels, float* y) {
+  for (std::size_t n = 0; n < examples; ++n)
+    for (std::size_t c = 0; c < channels; ++c)
+      for (std::size_t p = 0; p < pixels; ++p) y[(n * channels + c) * pixels + p] = x[(n * pixels + p) * channels + c];
+}
+
+Scores cross_entropy(float* logits, const std::uint32_t* labels, std::size_t examples, std::size_t rows,
+                     std::size_t classes, float scale) {
+  Scores scores;
+  for (std::size_t n = 0; n < examples; ++n) {
+    float* const row = logits + n * classes;
+    const auto best = static_cast<std::size_t>(std::max_element(row, row + classes) - row);
+    const float largest = row[best], wanted = row[labels[n]];
+    float sum = 0;
+    for (std::size_t c = 0; c < classes; ++c) {
+      const float e = std::exp(row[c] - largest);
+      sum += e;
+      if (scale > 0) row[c] = e;
+    }
+    scores.loss += std::log(sum) + (largest - wanted);
+    scores.correct += best == labels[n];
+    if (scale <= 0) continue;
+    for (std::size_t c = 0; c < classes; ++c) row[c] *= scale / sum;
+    row[labels[n]] -= scale;
+  }
+  if (scale > 0) std::fill(logits + examples * classes, logits + rows * classes, 0.0f);
+  return scores;
+}
+
+}  // namespace shoal::client::training::engine::kernels

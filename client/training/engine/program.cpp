@@ -1,0 +1,89 @@
+#include "client/training/engine/program.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/check.h"
+#include "client/training/engine/compiler.h"
+
+namespace shoal::client::training::engine {
+
+// Its own mapping, so that every page of it is given back.
+struct Program::ArenaMemory {
+  explicit ArenaMemory(std::size_t size) : bytes(size) {
+    void* mapped = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped != MAP_FAILED) begin = static_cast<std::byte*>(mapped);
+  }
+  ~ArenaMemory() {
+    if (begin != nullptr) ::munmap(begin, bytes);
+  }
+  ArenaMemory(const ArenaMemory&) = delete;
+  ArenaMemory& operator=(const ArenaMemory&) = delete;
+
+  std::byte* begin = nullptr;  // null: there was no room
+  std::size_t bytes;
+};
+
+Program::Program(std::size_t parameters) : parameters_(parameters), pass_(std::make_unique<Pass>()) {}
+Program::~Program() = default;
+
+Result<std::unique_ptr<Program>> Program::compile(const Graph& graph, const std::vector<bool>& trained,
+                                                  const ProgramOptions& options) {
+  SHOAL_CHECK(trained.size() == graph.parameters.size() && options.examples > 0, "a program of another graph");
+  try {
+    std::unique_ptr<Program> program(new Program(graph.parameters.size()));
+    Compiler(graph, trained, options, *program).run();
+    program->plan_ = plan_arena(program->tape_);
+    SHOAL_TRY(program->bind());
+    return program;
+  } catch (const dnnl::error& e) {
+    return Error(ErrorCode::kFailed, std::string("oneDNN cannot compile the model: ") + e.what());
+  }
+}
+
+Status Program::bind() {
+  arena_ = std::make_unique<ArenaMemory>(std::max<std::size_t>(plan_.bytes, 1));
+  if (arena_->begin == nullptr)
+    return Error(ErrorCode::kExhausted, "there are no " + std::to_string(plan_.bytes) + " bytes for training");
+  const Addresses at(arena_->begin, plan_.offsets);
+  for (const Instruction& instruction : tape_.instructions()) kernels_.push_back(instruction.bind(at));
+  return {};
+}
+
+void Program::load(std::span<const float> model) {
+  const Addresses at(arena_->begin, plan_.offsets);
+  for (std::size_t p = 0; p < parameters_.size(); ++p)
+    std::memcpy(at.of<void>(parameters_[p]), model.data() + parameter_offsets_[p],
+                tape_.buffers()[parameters_[p]].bytes);
+  for (const BufferId buffer : zeroed_) std::memset(at.of<void>(buffer), 0, tape_.buffers()[buffer].bytes);
+  pass_->model = model.data();
+}
+
+std::span<const float> Program::parameter(ParameterId parameter) const {
+  const BufferId buffer = parameters_[parameter];
+  return {Addresses(arena_->begin, plan_.offsets).floats(buffer), tape_.buffers()[buffer].bytes / sizeof(float)};
+}
+
+std::span<float> Program::example(std::size_t place) {
+  return {Addresses(arena_->begin, plan_.offsets).floats(input_) + place * example_size_, example_size_};
+}
+
+std::span<std::uint32_t> Program::labels() {
+  return {Addresses(arena_->begin, plan_.offsets).of<std::uint32_t>(labels_), examples_};
+}
+
+kernels::Scores Program::pass(std::size_t examples, float share) {
+  SHOAL_CHECK(examples > 0 && examples <= examples_, "a pass over more examples than the program has room for");
+  pass_->examples = examples;
+  pass_->share = share;
+  for (std::size_t i = 0; i < pass_end_; ++i) kernels_[i]();
+  return pass_->scores;
+}
+
+void Program::finish() {
+  for (std::size_t i = pass_end_; i < kernels_.size(); ++i) kernels_[i]();
+}
+
+}  // namespace shoal::client::training::engine

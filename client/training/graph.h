@@ -1,0 +1,66 @@
+// A model as single operations on values: the one reading of a description that its parameters, every trainer and the
+// accounts of memory start from.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "base/tensor_layout.h"
+#include "client/training/model_description.h"
+
+namespace shoal::client::training {
+
+enum class OpKind : std::uint8_t {
+  kLinear,         // weight [out, in], bias [out]
+  kConv2d,         // weight [out, in / groups, kernel, kernel], bias [out]
+  kGroupNorm,      // weight [channels], bias [channels]
+  kRelu,           // max(x, 0)
+  kMaxPool,        // square window
+  kAveragePool,    // square window
+  kUpsample,       // bilinear, to the shape of the output; corners not aligned
+  kGlobalAverage,  // {c, h, w} to {c}
+  kFlatten,        // {c, h, w} to {c * h * w}, row-major
+  kAdd,            // of two values of one shape
+};
+EnumNames<OpKind> enum_names(OpKind);
+
+using ValueId = std::uint32_t;
+using ParameterId = std::uint32_t;
+
+inline constexpr float kGroupNormEpsilon = 1e-5f;  // as PyTorch's
+
+struct Op {
+  OpKind kind = OpKind::kRelu;
+  std::vector<ValueId> inputs = {};  // one; two for kAdd
+  ValueId output = 0;
+  std::optional<ParameterId> weight = {}, bias = {};
+  std::uint32_t kernel = 0;   // window edge
+  std::uint32_t stride = 1;   // of the window
+  std::uint32_t padding = 0;  // zeros on every edge
+  std::uint32_t groups = 1;   // of a convolution's channels, or of a norm's
+};
+
+// A tensor that training may change, and how PyTorch draws it.
+struct Parameter {
+  TensorSpec spec;
+  std::uint64_t fan_in = 0;  // uniform within 1/sqrt(fan_in); 0: all values are `constant`
+  float constant = 0;
+};
+
+// Values are written once, before they are read. Immutable once made.
+struct Graph {
+  std::vector<Shape> values;  // of one example, channels first; value 0 is the input
+  std::vector<Op> ops;        // in an order of execution
+  std::vector<Parameter> parameters;
+  ValueId output = 0;  // the logits
+
+  const Shape& shape(ValueId value) const { return values[value]; }
+};
+
+// kInvalid as shapes_of.
+Result<Graph> graph_of(const ModelDescription& model);
+
+}  // namespace shoal::client::training

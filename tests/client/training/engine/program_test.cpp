@@ -1,0 +1,214 @@
+#include "client/training/engine/program.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <numeric>
+
+#include "base/rng.h"
+#include "client/training/engine/onednn.h"
+
+namespace shoal::client::training::engine {
+namespace {
+
+// A model on random examples; the gradient of a step is read off the change that SGD with rate 1 makes.
+class Probe {
+ public:
+  explicit Probe(std::string_view description, std::uint32_t examples = 3) : examples_(examples) {
+    use_one_thread();
+    const ModelDescription model = parse_description(description).value();
+    graph = graph_of(model).value();
+    const TensorLayout layout = layout_of(model).value();
+    base.resize(layout.total());
+    initialise(model, 4, base).value();
+    Stream draw(9, "probe");
+    for (float& v : base) v += static_cast<float>(0.1 * draw.uniform());  // no norm is exactly 1 and 0
+    classes_ = model.classes;
+    std::size_t size = 1;
+    for (const std::uint32_t extent : model.input) size *= extent;
+    inputs_.resize(examples * size);
+    for (float& v : inputs_) v = static_cast<float>(2 * draw.uniform() - 1);
+  }
+
+  std::unique_ptr<Program> compile(const std::vector<bool>& trained, ProgramOptions options = {}) const {
+    options.spec.learning_rate = 1;
+    return Program::compile(graph, trained, options).value();
+  }
+  void fill(Program& program, std::size_t first, std::size_t count) const {
+    const std::size_t size = inputs_.size() / examples_;
+    for (std::size_t i = 0; i < count; ++i) {
+      std::copy_n(inputs_.data() + (first + i) * size, size, program.example(i).data());
+      program.labels()[i] = static_cast<std::uint32_t>((first + i) % classes_);
+    }
+  }
+  double loss(const std::vector<float>& model) const {
+    const auto program = compile(std::vector<bool>(graph.parameters.size()), {.examples = examples_, .train = false});
+    program->load(model);
+    fill(*program, 0, examples_);
+    return program->pass(examples_, 0).loss / examples_;
+  }
+  std::vector<float> after(Program& program) const {
+    std::vector<float> model;
+    for (ParameterId p = 0; p < graph.parameters.size(); ++p)
+      model.insert(model.end(), program.parameter(p).begin(), program.parameter(p).end());
+    return model;
+  }
+  // -gradient where trained, 0 elsewhere.
+  std::vector<float> step(const std::vector<bool>& trained, ProgramOptions options = {}) const {
+    options.examples = examples_;
+    const auto program = compile(trained, options);
+    program->load(base);
+    fill(*program, 0, examples_);
+    program->pass(examples_, 1.0f / static_cast<float>(examples_));
+    std::vector<float> delta = after(*program);
+    for (std::size_t i = 0; i < delta.size(); ++i) delta[i] -= base[i];
+    return delta;
+  }
+  std::vector<bool> all() const { return std::vector<bool>(graph.parameters.size(), true); }
+  std::uint32_t examples() const { return examples_; }
+
+  Graph graph;
+  std::vector<float> base;
+
+ private:
+  std::uint32_t examples_;
+  std::uint32_t classes_ = 0;
+  std::vector<float> inputs_;
+};
+
+constexpr const char* kMixed =
+    "shoal-model 1\nname mixed\ninput 2 9 9\nclasses 3\n"
+    "conv2d c1 out=4 kernel=3 padding=1\ngroupnorm n1 groups=2\nrelu\n"
+    "residual r1 out=4 groups=2\nresidual r2 out=8 stride=2 groups=2\n"
+    "maxpool kernel=2\nflatten\nlinear f1 out=6\nrelu\nlinear f2 out=3\n";
+constexpr const char* kAveraged =
+    "shoal-model 1\nname averaged\ninput 3 8 8\nclasses 4\n"
+    "conv2d c1 out=8 kernel=3 stride=2 padding=1 bias=0\ngroupnorm n1 groups=4\nrelu\nglobalaverage\nlinear f out=4\n";
+
+class EveryGradient : public testing::TestWithParam<const char*> {};
+
+// Central differences of the loss, in the directions of random signs: every coordinate takes part. The tolerance is for
+// the kinks of ReLU and maximum on the way.
+TEST_P(EveryGradient, IsThatOfFiniteDifferences) {
+  const Probe probe(GetParam());
+  const std::vector<float> delta = probe.step(probe.all());
+  std::size_t offset = 0;
+  for (ParameterId p = 0; p < probe.graph.parameters.size(); ++p) {
+    const std::vector<std::uint64_t>& shape = probe.graph.parameters[p].spec.shape;
+    const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
+    for (std::uint64_t seed = 0; seed < 3; ++seed) {
+      Stream draw(seed, "direction", p);
+      constexpr float kStep = 2e-3f;
+      std::vector<float> up = probe.base, down = probe.base;
+      double expected = 0, length = 0;
+      for (std::size_t i = offset; i < offset + n; ++i) {
+        const float sign = draw.below(2) == 0 ? 1.0f : -1.0f;
+        const float move = kStep / std::sqrt(static_cast<float>(n)) * sign;
+        up[i] += move;
+        down[i] -= move;
+        expected -= double{delta[i]} * sign / std::sqrt(static_cast<double>(n));
+        length += double{delta[i]} * delta[i];
+      }
+      const double slope = (probe.loss(up) - probe.loss(down)) / (2 * kStep);
+      EXPECT_NEAR(slope, expected, 0.02 * std::sqrt(length) + 2e-4) << probe.graph.parameters[p].spec.name;
+    }
+    offset += n;
+  }
+}
+INSTANTIATE_TEST_SUITE_P(Models, EveryGradient, testing::Values(kMixed, kAveraged));
+
+// Whatever else is trained: the same gradient for each parameter, and frozen ones keep their bits.
+TEST(Program, TrainsAnySubsetAsIfAllWereTrained) {
+  for (const char* description : {kMixed, kAveraged}) {
+    const Probe probe(description);
+    const std::vector<float> full = probe.step(probe.all());
+    for (std::uint64_t seed = 0; seed < 25; ++seed) {
+      Stream draw(seed, "subset");
+      std::vector<bool> trained(probe.graph.parameters.size());
+      for (std::size_t p = 0; p < trained.size(); ++p) trained[p] = draw.below(3) == 0;
+      const std::vector<float> delta = probe.step(trained);
+      std::size_t at = 0;
+      for (ParameterId p = 0; p < trained.size(); ++p) {
+        const std::vector<std::uint64_t>& shape = probe.graph.parameters[p].spec.shape;
+        const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
+        for (std::size_t i = at; i < at + n; ++i)
+          ASSERT_NEAR(delta[i], trained[p] ? full[i] : 0, trained[p] ? 1e-6 + 1e-4 * std::abs(full[i]) : 0)
+              << probe.graph.parameters[p].spec.name << " seed " << seed;
+        at += n;
+      }
+    }
+  }
+}
+
+TEST(Program, NeedsLessMemoryTheLessIsTrained) {
+  const Probe probe(kMixed, 8);
+  const auto arena = [&](const std::vector<bool>& trained) {
+    return probe.compile(trained, {.examples = 8})->plan().bytes;
+  };
+  std::vector<bool> head(probe.graph.parameters.size());
+  head[head.size() - 1] = head[head.size() - 2] = true;
+  std::vector<bool> biases(probe.graph.parameters.size());
+  for (std::size_t p = 0; p < biases.size(); ++p) biases[p] = probe.graph.parameters[p].spec.name.ends_with(".bias");
+  EXPECT_LT(arena(head), arena(biases));
+  EXPECT_LT(arena(biases), arena(probe.all()));
+}
+
+TEST(Program, ASplitStepIsTheWholeStep) {
+  for (const double momentum : {0.0, 0.9}) {
+    const Probe probe(kMixed, 6);
+    ProgramOptions options{.examples = 6};
+    options.spec.momentum = momentum;
+    const std::vector<float> whole = probe.step(probe.all(), options);
+    options.examples = 2;
+    options.accumulate = true;
+    const auto program = probe.compile(probe.all(), options);
+    for (int repetition = 0; repetition < 2; ++repetition) {  // load() forgets everything
+      program->load(probe.base);
+      for (std::size_t first = 0; first < 6; first += 2) {
+        probe.fill(*program, first, 2);
+        program->pass(2, 1.0f / 6);
+      }
+      program->finish();
+      const std::vector<float> after = probe.after(*program);
+      for (std::size_t i = 0; i < after.size(); ++i)
+        ASSERT_NEAR(after[i] - probe.base[i], whole[i], 1e-6 + 1e-4 * std::abs(whole[i]));
+    }
+  }
+}
+
+TEST(Program, ExamplesThatAreMissingCountForNothing) {
+  const Probe probe(kMixed, 2);
+  const std::vector<float> want = probe.step(probe.all());
+  const auto roomy = probe.compile(probe.all(), {.examples = 5});
+  roomy->load(probe.base);
+  for (std::size_t i = 0; i < 5; ++i) std::ranges::fill(roomy->example(i), 0.5f);
+  probe.fill(*roomy, 0, 2);
+  roomy->pass(2, 0.5f);
+  const std::vector<float> after = probe.after(*roomy);
+  for (std::size_t i = 0; i < after.size(); ++i)
+    ASSERT_NEAR(after[i] - probe.base[i], want[i], 1e-6 + 1e-4 * std::abs(want[i]));
+}
+
+TEST(Program, ConstantStatisticsNeedNoInputsAndGiveAnotherGradient) {
+  const Probe probe(kMixed);
+  std::vector<bool> first_weight(probe.graph.parameters.size());
+  first_weight[0] = true;
+  const std::vector<float> exact = probe.step(first_weight);
+  const std::vector<float> constant = probe.step(first_weight, {.norm_gradient = NormGradient::kConstant});
+  double difference = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) difference += std::abs(exact[i] - constant[i]);
+  EXPECT_GT(difference, 1e-4);
+  EXPECT_LT(probe.compile(first_weight, {.examples = 8, .norm_gradient = NormGradient::kConstant})->plan().bytes,
+            probe.compile(first_weight, {.examples = 8})->plan().bytes);
+}
+
+TEST(Program, ItsArenaIsCloseToWhatLivesAtOnce) {
+  for (const char* description : {kMixed, kAveraged}) {
+    const Probe probe(description, 16);
+    const auto program = probe.compile(probe.all(), {.examples = 16});
+    EXPECT_LE(static_cast<double>(program->plan().bytes), 1.1 * static_cast<double>(program->plan().live_bytes));
+  }
+}
+
+}  // namespace
+}  // namespace shoal::client::training::engine
