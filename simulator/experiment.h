@@ -59,7 +59,9 @@ struct ExperimentOptions {
     v("training", training, any,
       "torch (LibTorch), engine (compiled, in one block of memory a worker), synthetic (a cheap stand-in with the same "
       "bits everywhere) or none (the system alone)");
-    v("model", model, any, "Model of the catalogue: logistic, 2nn, cnn, resnet8-gn or resnet20-gn");
+    v("model", model, any,
+      "Model of the catalogue: logistic, 2nn, cnn, resnet8-gn, resnet20-gn, mobilenetv2[-WIDTH][-lite] or "
+      "proxyless-mobile[-lite]");
     v("standardize", standardize, any,
       "Mean and deviation that the inputs are standardized with, like 0.1307 0.3081; one pair, or one a channel; "
       "empty: as they are");

@@ -1,5 +1,7 @@
 #include "client/training/graph.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace shoal::client::training {
@@ -25,6 +27,7 @@ class Builder {
   ValueId conv(ValueId x, const std::string& name, Op op, std::uint32_t out, bool bias) {
     op.kind = OpKind::kConv2d;
     op.inputs = {x};
+    op.groups = std::max(op.groups, 1u);
     dense(op, name, {out, shape(x)[0] / op.groups, op.kernel, op.kernel}, bias, false);
     Shape after{out, slide(shape(x)[1], op), slide(shape(x)[2], op)};
     return add(std::move(op), std::move(after));
@@ -39,6 +42,7 @@ class Builder {
   }
 
   ValueId relu(ValueId x) { return add({.kind = OpKind::kRelu, .inputs = {x}}, shape(x)); }
+  ValueId relu6(ValueId x) { return add({.kind = OpKind::kRelu6, .inputs = {x}}, shape(x)); }
   ValueId sum(ValueId a, ValueId b) { return add({.kind = OpKind::kAdd, .inputs = {a, b}}, shape(a)); }
 
   ValueId max_pool(ValueId x, std::uint32_t kernel, std::uint32_t stride) {
@@ -70,6 +74,25 @@ class Builder {
     return relu(sum(y, x));
   }
 
+  ValueId mobile(ValueId x, const Layer& layer) {
+    const std::uint32_t stride = stride_of(layer, 1);
+    ValueId y = x;
+    if (layer.expand > 1) {
+      const std::uint32_t wide = shape(x)[0] * layer.expand;
+      y = conv(y, layer.name + ".expand.conv", {.kernel = 1}, wide, false);
+      y = relu6(group_norm(y, layer.name + ".expand.norm", wide / layer.group_size));
+    }
+    const std::uint32_t wide = shape(y)[0];
+    y = conv(y, layer.name + ".depthwise.conv",
+             {.kernel = layer.kernel, .stride = stride, .padding = layer.kernel / 2, .groups = wide}, wide, false);
+    y = relu6(group_norm(y, layer.name + ".depthwise.norm", wide / layer.group_size));
+    y = conv(y, layer.name + ".project.conv", {.kernel = 1}, layer.out, false);
+    y = group_norm(y, layer.name + ".project.norm", layer.out / layer.group_size);
+    const bool shortcut = shape(x) == shape(y);
+    if (layer.lite > 0) y = sum(y, lite_branch(x, layer, shape(y)));
+    return shortcut ? sum(y, x) : y;
+  }
+
   Graph take(ValueId output) && {
     graph_.output = output;
     return std::move(graph_);
@@ -77,6 +100,23 @@ class Builder {
 
  private:
   const Shape& shape(ValueId value) const { return graph_.values[value]; }
+
+  // Only the pooled input is large enough to matter in memory (TinyTL, Cai et al. 2020).
+  ValueId lite_branch(ValueId x, const Layer& layer, const Shape& after) {
+    const std::size_t first = graph_.parameters.size();
+    const std::uint32_t in = shape(x)[0];
+    const Op pool{.kind = OpKind::kAveragePool, .inputs = {x}, .kernel = 2, .stride = 2};
+    ValueId y = add(pool, {in, slide(shape(x)[1], pool), slide(shape(x)[2], pool)});
+    y = conv(y, layer.name + ".lite.conv1",
+             {.kernel = layer.lite, .stride = stride_of(layer, 1), .padding = layer.lite / 2, .groups = 2}, in, false);
+    y = relu(group_norm(y, layer.name + ".lite.norm1", in / layer.group_size));
+    y = conv(y, layer.name + ".lite.conv2", {.kernel = 1}, layer.out, false);
+    y = group_norm(y, layer.name + ".lite.norm2", layer.out / layer.group_size);
+    // A branch that is not trained yet adds nothing.
+    graph_.parameters[*graph_.ops.back().weight].constant = 0;
+    for (std::size_t p = first; p < graph_.parameters.size(); ++p) graph_.parameters[p].spec.group = "lite";
+    return add({.kind = OpKind::kUpsample, .inputs = {y}}, after);
+  }
 
   ValueId add(Op op, Shape after) {
     op.output = static_cast<ValueId>(graph_.values.size());
@@ -106,12 +146,15 @@ ValueId lower(Builder& builder, const Layer& layer, ValueId x, bool head) {
   switch (layer.kind) {
     case LayerKind::kLinear: return builder.linear(x, layer.name, layer.out, layer.bias, head);
     case LayerKind::kConv2d:
-      return builder.conv(x, layer.name,
-                          {.kernel = layer.kernel, .stride = stride_of(layer, 1), .padding = layer.padding}, layer.out,
-                          layer.bias);
+      return builder.conv(
+          x, layer.name,
+          {.kernel = layer.kernel, .stride = stride_of(layer, 1), .padding = layer.padding, .groups = layer.groups},
+          layer.out, layer.bias);
     case LayerKind::kGroupNorm: return builder.group_norm(x, layer.name, layer.groups);
     case LayerKind::kResidual: return builder.residual(x, layer);
+    case LayerKind::kMobile: return builder.mobile(x, layer);
     case LayerKind::kRelu: return builder.relu(x);
+    case LayerKind::kRelu6: return builder.relu6(x);
     case LayerKind::kMaxPool: return builder.max_pool(x, layer.kernel, stride_of(layer, layer.kernel));
     case LayerKind::kGlobalAverage: return builder.global_average(x);
     case LayerKind::kFlatten: return builder.flatten(x);
@@ -122,11 +165,12 @@ ValueId lower(Builder& builder, const Layer& layer, ValueId x, bool head) {
 }  // namespace
 
 EnumNames<OpKind> enum_names(OpKind) {
-  static constexpr std::array<std::pair<OpKind, std::string_view>, 10> kNames{
+  static constexpr std::array<std::pair<OpKind, std::string_view>, 11> kNames{
       {{OpKind::kLinear, "linear"},
        {OpKind::kConv2d, "conv2d"},
        {OpKind::kGroupNorm, "groupnorm"},
        {OpKind::kRelu, "relu"},
+       {OpKind::kRelu6, "relu6"},
        {OpKind::kMaxPool, "maxpool"},
        {OpKind::kAveragePool, "averagepool"},
        {OpKind::kUpsample, "upsample"},

@@ -18,6 +18,7 @@ enum class OpKind : std::uint8_t {
   kConv2d,         // weight [out, in / groups, kernel, kernel], bias [out]
   kGroupNorm,      // weight [channels], bias [channels]
   kRelu,           // max(x, 0)
+  kRelu6,          // min(max(x, 0), 6)
   kMaxPool,        // square window
   kAveragePool,    // square window
   kUpsample,       // bilinear, to the shape of the output; corners not aligned

@@ -18,11 +18,14 @@ struct Setting {
   std::string_view key;
   std::uint32_t Layer::*member;
 };
-constexpr std::array<Setting, 5> kSettings{{{"out", &Layer::out},
+constexpr std::array<Setting, 8> kSettings{{{"out", &Layer::out},
                                             {"kernel", &Layer::kernel},
                                             {"stride", &Layer::stride},
                                             {"padding", &Layer::padding},
-                                            {"groups", &Layer::groups}}};
+                                            {"groups", &Layer::groups},
+                                            {"group_size", &Layer::group_size},
+                                            {"expand", &Layer::expand},
+                                            {"lite", &Layer::lite}}};
 
 // The settings that a kind of layer understands, and whether it has parameters (then it has a name).
 struct KindRule {
@@ -30,14 +33,16 @@ struct KindRule {
   bool named;
   std::string_view settings;
 };
-constexpr std::array<KindRule, 8> kRules{{{LayerKind::kLinear, true, "out bias"},
-                                          {LayerKind::kConv2d, true, "out kernel stride padding bias"},
-                                          {LayerKind::kGroupNorm, true, "groups"},
-                                          {LayerKind::kResidual, true, "out stride groups"},
-                                          {LayerKind::kRelu, false, ""},
-                                          {LayerKind::kMaxPool, false, "kernel stride"},
-                                          {LayerKind::kGlobalAverage, false, ""},
-                                          {LayerKind::kFlatten, false, ""}}};
+constexpr std::array<KindRule, 10> kRules{{{LayerKind::kLinear, true, "out bias"},
+                                           {LayerKind::kConv2d, true, "out kernel stride padding groups bias"},
+                                           {LayerKind::kGroupNorm, true, "groups"},
+                                           {LayerKind::kResidual, true, "out stride groups"},
+                                           {LayerKind::kMobile, true, "out kernel stride group_size expand lite"},
+                                           {LayerKind::kRelu, false, ""},
+                                           {LayerKind::kRelu6, false, ""},
+                                           {LayerKind::kMaxPool, false, "kernel stride"},
+                                           {LayerKind::kGlobalAverage, false, ""},
+                                           {LayerKind::kFlatten, false, ""}}};
 
 const KindRule& rule_of(LayerKind kind) {
   return *std::find_if(kRules.begin(), kRules.end(), [&](const KindRule& r) { return r.kind == kind; });
@@ -80,22 +85,6 @@ std::optional<float> parse_number(std::string_view text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   if (error != std::errc{} || end != text.data() + text.size() || !std::isfinite(value)) return std::nullopt;
   return value;
-}
-
-Result<std::vector<InputScale>> parse_scales(std::string_view text) {
-  const std::vector<std::string_view> words = split(text, " ,\t\r");
-  const auto bad = [&](std::string why) {
-    return Error(ErrorCode::kInvalid, "standardize '" + std::string(text.substr(0, 80)) + "': " + why);
-  };
-  if (words.empty() || words.size() % 2 != 0)
-    return bad("want a mean and a deviation, or such a pair for every channel, like 0.1307 0.3081");
-  std::vector<InputScale> scales;
-  for (std::size_t i = 0; i < words.size(); i += 2) {
-    const std::optional<float> mean = parse_number(words[i]), deviation = parse_number(words[i + 1]);
-    if (!mean || !deviation) return bad("not every word is a finite number");
-    scales.push_back({*mean, *deviation});
-  }
-  return scales;
 }
 
 // The shortest text that reads back as the same float.
@@ -159,84 +148,37 @@ Status parse_line(std::string_view line, ModelDescription& model) {
   return {};
 }
 
-Layer linear(std::string name, std::uint32_t out) {
-  return {.kind = LayerKind::kLinear, .name = std::move(name), .out = out};
-}
-Layer conv5(std::string name, std::uint32_t out) {
-  return {.kind = LayerKind::kConv2d, .name = std::move(name), .out = out, .kernel = 5, .padding = 2};
-}
-constexpr auto plain = [](LayerKind kind) { return Layer{.kind = kind}; };
-
-std::vector<Layer> cnn_layers(std::uint32_t classes) {
-  const Layer pool{.kind = LayerKind::kMaxPool, .kernel = 2};
-  return {conv5("conv1", 32),         plain(LayerKind::kRelu), pool,
-          conv5("conv2", 64),         plain(LayerKind::kRelu), pool,
-          plain(LayerKind::kFlatten), linear("fc1", 512),      plain(LayerKind::kRelu),
-          linear("fc2", classes)};
-}
-
-std::vector<Layer> resnet_layers(std::uint32_t blocks_per_stage, std::uint32_t classes) {
-  constexpr std::uint32_t kGroups = 8;
-  std::vector<Layer> layers{
-      {.kind = LayerKind::kConv2d, .name = "conv1", .out = 16, .kernel = 3, .padding = 1, .bias = false},
-      {.kind = LayerKind::kGroupNorm, .name = "norm1", .groups = kGroups},
-      plain(LayerKind::kRelu)};
-  for (std::uint32_t stage = 0; stage < 3; ++stage)
-    for (std::uint32_t block = 0; block < blocks_per_stage; ++block)
-      layers.push_back({.kind = LayerKind::kResidual,
-                        .name = "layer" + std::to_string(stage + 1) + "." + std::to_string(block),
-                        .out = 16u << stage,
-                        .stride = stage > 0 && block == 0 ? 2u : 1u,
-                        .groups = kGroups});
-  layers.push_back(plain(LayerKind::kGlobalAverage));
-  layers.push_back(linear("fc", classes));
-  return layers;
-}
-
-constexpr std::array<std::string_view, 5> kCatalogue{"logistic", "2nn", "cnn", "resnet8-gn", "resnet20-gn"};
-
 }  // namespace
 
 EnumNames<LayerKind> enum_names(LayerKind) {
-  static constexpr std::array<std::pair<LayerKind, std::string_view>, 8> kNames{
+  static constexpr std::array<std::pair<LayerKind, std::string_view>, 10> kNames{
       {{LayerKind::kLinear, "linear"},
        {LayerKind::kConv2d, "conv2d"},
        {LayerKind::kGroupNorm, "groupnorm"},
        {LayerKind::kResidual, "residual"},
+       {LayerKind::kMobile, "mobile"},
        {LayerKind::kRelu, "relu"},
+       {LayerKind::kRelu6, "relu6"},
        {LayerKind::kMaxPool, "maxpool"},
        {LayerKind::kGlobalAverage, "globalaverage"},
        {LayerKind::kFlatten, "flatten"}}};
   return kNames;
 }
 
-std::span<const std::string_view> catalogue_names() { return kCatalogue; }
-
-Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes,
-                                          std::string_view standardize) {
-  ModelDescription model{.name = std::string(name), .input = input, .classes = classes, .layers = {}};
-  if (!standardize.empty()) {
-    SHOAL_TRY_ASSIGN(model.standardize, parse_scales(standardize));
+Result<std::vector<InputScale>> parse_scales(std::string_view text) {
+  const std::vector<std::string_view> words = split(text, " ,\t\r");
+  const auto bad = [&](std::string why) {
+    return Error(ErrorCode::kInvalid, "standardize '" + std::string(text.substr(0, 80)) + "': " + why);
+  };
+  if (words.empty() || words.size() % 2 != 0)
+    return bad("want a mean and a deviation, or such a pair for every channel, like 0.1307 0.3081");
+  std::vector<InputScale> scales;
+  for (std::size_t i = 0; i < words.size(); i += 2) {
+    const std::optional<float> mean = parse_number(words[i]), deviation = parse_number(words[i + 1]);
+    if (!mean || !deviation) return bad("not every word is a finite number");
+    scales.push_back({*mean, *deviation});
   }
-  if (name == "logistic") {
-    model.layers = {plain(LayerKind::kFlatten), linear("fc", classes)};
-  } else if (name == "2nn") {
-    model.layers = {plain(LayerKind::kFlatten), linear("fc1", 200),      plain(LayerKind::kRelu),
-                    linear("fc2", 200),         plain(LayerKind::kRelu), linear("fc3", classes)};
-  } else if (name == "cnn") {
-    model.layers = cnn_layers(classes);
-  } else if (name == "resnet8-gn") {
-    model.layers = resnet_layers(1, classes);
-  } else if (name == "resnet20-gn") {
-    model.layers = resnet_layers(3, classes);
-  } else {
-    std::string known;
-    for (std::string_view each : kCatalogue) known += (known.empty() ? "" : ", ") + std::string(each);
-    return Error(ErrorCode::kNotFound, "no model is called '" + std::string(name) + "'; there are " + known);
-  }
-  auto shapes = shapes_of(model);
-  if (!shapes.ok()) return std::move(shapes).error();
-  return model;
+  return scales;
 }
 
 std::string to_text(const ModelDescription& model) {

@@ -39,7 +39,13 @@ enum class LayerKind : std::uint8_t {
   kResidual,   // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the
                // shape changes the input goes through a 1x1 convolution and norm ("downsample"). Convolutions have no
                // bias.
+  kMobile,     // inverted bottleneck (Sandler et al. 2018): 1x1 convolution to `expand` times the channels, depthwise
+               // convolution, 1x1 convolution to `out`, each with a group norm, the first two with ReLU6; the input is
+               // added where the shape stays. With `lite` a lite residual branch of that kernel (Cai et al. 2020) is
+               // added: average pool 2x2, convolution in 2 groups, norm, ReLU, 1x1 convolution, norm, bilinear
+               // up-sampling. Convolutions have no bias.
   kRelu,
+  kRelu6,          // min(max(x, 0), 6)
   kMaxPool,        // square window, stride = kernel unless set
   kGlobalAverage,  // {c, h, w} to {c}
   kFlatten,        // {c, h, w} to {c * h * w}, row-major
@@ -48,13 +54,16 @@ EnumNames<LayerKind> enum_names(LayerKind);
 
 struct Layer {
   LayerKind kind = LayerKind::kRelu;
-  std::string name = {};      // prefix of its parameters: "fc1", "layer1.0"; empty for layers without parameters
-  std::uint32_t out = 0;      // features or channels delivered
-  std::uint32_t kernel = 0;   // window edge
-  std::uint32_t stride = 0;   // 0: 1 for convolutions and residual blocks, the kernel for pooling
-  std::uint32_t padding = 0;  // zeros on every edge of a convolution's input
-  std::uint32_t groups = 0;   // of the group norms
-  bool bias = true;           // linear and conv2d
+  std::string name = {};         // prefix of its parameters: "fc1", "layer1.0"; empty for layers without parameters
+  std::uint32_t out = 0;         // features or channels delivered
+  std::uint32_t kernel = 0;      // window edge
+  std::uint32_t stride = 0;      // 0: 1 for convolutions and residual blocks, the kernel for pooling
+  std::uint32_t padding = 0;     // zeros on every edge of a convolution's input
+  std::uint32_t groups = 0;      // of the group norms, or of a convolution (0: 1)
+  std::uint32_t group_size = 0;  // channels in a group of the norms of a mobile block
+  std::uint32_t expand = 0;      // of a mobile block; 0 and 1: no expansion
+  std::uint32_t lite = 0;        // kernel of a mobile block's lite residual branch; 0: none
+  bool bias = true;              // linear and conv2d
 
   friend bool operator==(const Layer&, const Layer&) = default;
 };
@@ -83,6 +92,10 @@ struct ModelDescription {
 //   2nn          two hidden layers of 200, ReLU (McMahan et al. 2017)
 //   cnn          5x5 convolutions with 32 and 64 channels, each pooled 2x2, then 512 units (McMahan et al. 2017)
 //   resnet8-gn, resnet20-gn   residual networks for small images (He et al. 2016) with GroupNorm in place of BatchNorm
+//   mobilenetv2[-WIDTH][-lite]   MobileNetV2 (Sandler et al. 2018) with GroupNorm, as mobilenetv2-0.35. -lite: with
+//   lite
+//                residual branches (Cai et al. 2020). On images of less than 64 pixels the first two strides are 1
+//   proxyless-mobile[-lite]      ProxylessNAS-Mobile (Cai et al. 2019), likewise
 // `standardize` is what the text's line of that name says: means and deviations in turn, between blanks or commas.
 // kNotFound lists the names; kInvalid says which layer does not fit the shape, or what is wrong with `standardize`.
 Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes,
@@ -93,6 +106,9 @@ std::span<const std::string_view> catalogue_names();
 std::string to_text(const ModelDescription& model);
 Result<ModelDescription> parse_description(std::string_view text);
 
+// "MEAN DEVIATION", or such a pair for every channel. kInvalid says what is wrong.
+Result<std::vector<InputScale>> parse_scales(std::string_view text);
+
 // Applies `model.standardize` to one example of shape model.input, in place.
 void standardize(const ModelDescription& model, std::span<float> example);
 
@@ -100,8 +116,8 @@ void standardize(const ModelDescription& model, std::span<float> example);
 // that does not fit: these are the only checks of a description, and everything else may rely on them.
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model);
 
-// Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, group norms are
-// `norm`, other biases `bias`, everything else `backbone`.
+// Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, lite residual
+// branches are `lite`, other group norms `norm`, other biases `bias`, everything else `backbone`.
 Result<TensorLayout> layout_of(const ModelDescription& model);
 
 // A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0), tensor by

@@ -8,6 +8,8 @@
 namespace shoal::client::training {
 namespace {
 
+constexpr std::uint64_t kMaxChannels = 1u << 20;
+
 std::string show(const Shape& shape) {
   std::string text;
   for (std::uint32_t extent : shape) text += (text.empty() ? "" : " x ") + std::to_string(extent);
@@ -34,6 +36,24 @@ Result<Shape> slide(const Layer& layer, const Shape& in, std::uint32_t channels,
   return out;
 }
 
+// Checks every norm and window inside the block.
+Result<Shape> mobile_shape(const Layer& layer, const Shape& in) {
+  if (in.size() != 3) return misfit(layer, in, "it wants channels x height x width");
+  const std::uint32_t stride = std::max(layer.stride, 1u);
+  const std::uint64_t wide = std::uint64_t{in[0]} * std::max(layer.expand, 1u);
+  if (wide > kMaxChannels) return misfit(layer, in, "expand makes too many channels");
+  if (layer.kernel % 2 == 0) return misfit(layer, in, "kernel must be odd");
+  if (layer.group_size == 0 || wide % layer.group_size != 0 || layer.out % layer.group_size != 0)
+    return misfit(layer, in, "group_size must divide the expanded channels and out");
+  SHOAL_TRY_ASSIGN(Shape out, slide(layer, in, layer.out, layer.kernel, stride, layer.kernel / 2));
+  if (layer.lite == 0) return out;
+  if (layer.lite % 2 == 0) return misfit(layer, in, "lite must be odd");
+  if (in[0] % 2 != 0 || in[0] % layer.group_size != 0)
+    return misfit(layer, in, "a lite branch needs an even number of channels that group_size divides");
+  if (in[1] < 2 || in[2] < 2) return misfit(layer, in, "a lite branch needs at least 2 x 2 pixels");
+  return out;
+}
+
 Result<Shape> flattened(const Layer& layer, const Shape& in) {
   std::uint64_t features = 1;
   for (std::uint32_t extent : in)
@@ -53,6 +73,8 @@ Result<Shape> shape_after(const Layer& layer, const Shape& in) {
       return Shape{layer.out};
     case LayerKind::kConv2d:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
+      if (layer.groups > 0 && (in[0] % layer.groups != 0 || layer.out % layer.groups != 0))
+        return misfit(layer, in, "groups must divide the channels and out");
       return slide(layer, in, layer.out, layer.kernel, stride_or(1), layer.padding);
     case LayerKind::kGroupNorm:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
@@ -62,7 +84,9 @@ Result<Shape> shape_after(const Layer& layer, const Shape& in) {
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       if (layer.out == 0 || bad_groups(layer.out)) return misfit(layer, in, "groups must divide out");
       return slide(layer, in, layer.out, 3, stride_or(1), 1);
-    case LayerKind::kRelu: return in;
+    case LayerKind::kMobile: return mobile_shape(layer, in);
+    case LayerKind::kRelu:
+    case LayerKind::kRelu6: return in;
     case LayerKind::kMaxPool:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       return slide(layer, in, in[0], layer.kernel, stride_or(layer.kernel == 0 ? 1 : layer.kernel), 0);

@@ -46,6 +46,7 @@ void Compiler::backward(const Op& op, const Kept& kept) {
     case OpKind::kConv2d: return backward_dense(op, gy);
     case OpKind::kGroupNorm: return backward_norm(op, kept, gy);
     case OpKind::kRelu:
+    case OpKind::kRelu6:
     case OpKind::kAdd: return backward_elementwise(op, kept, gy);
     case OpKind::kMaxPool:
     case OpKind::kAveragePool:
@@ -57,7 +58,7 @@ void Compiler::backward(const Op& op, const Kept& kept) {
 
 void Compiler::backward_dense(const Op& op, BufferId gy) {
   const std::string name = name_of_op(op);
-  const bool is_linear = op.kind == OpKind::kLinear;
+  const bool product = is_product(op);
   if (trains(op.bias)) {
     const BufferId gradient = tape_.floats(name + " bias gradient", graph_.shape(op.output)[0]);
     const std::size_t columns = graph_.shape(op.output)[0], rows = options_.examples * count(op.output) / columns;
@@ -70,22 +71,22 @@ void Compiler::backward_dense(const Op& op, BufferId gy) {
   const auto input_gradient = [&] {
     if (!needs_gradient_[op.inputs[0]]) return;
     const BufferId gx = fresh_gradient(op.inputs[0]);
-    if (is_linear)
-      linear_input_gradient(emit_, name + " input gradient", linear_shape(op), gy, weight, gx);
+    if (product)
+      linear_input_gradient(emit_, name + " input gradient", product_shape(op), gy, weight, gx);
     else
       convolution_input_gradient(emit_, name + " input gradient", convolution_shape(op), gy, weight, gx);
     give(op.inputs[0], gx);
   };
   if (!trains(op.weight)) return input_gradient();
   const std::string what = name + " weight gradient";
-  if (is_linear && sgd_.plain() && !options_.accumulate) {
+  if (product && sgd_.plain() && !options_.accumulate) {
     input_gradient();  // from the weight before the step
-    return linear_weight_gradient(emit_, name + " step", linear_shape(op), gy, x, weight, -sgd_.rate(), true);
+    return linear_weight_gradient(emit_, name + " step", product_shape(op), gy, x, weight, -sgd_.rate(), true);
   }
   const BufferId gradient = gradient_target(*op.weight);
   const auto weight_gradient = [&] {
-    if (is_linear)
-      linear_weight_gradient(emit_, what, linear_shape(op), gy, x, gradient, 1, options_.accumulate);
+    if (product)
+      linear_weight_gradient(emit_, what, product_shape(op), gy, x, gradient, 1, options_.accumulate);
     else
       convolution_weight_gradient(emit_, what, convolution_shape(op), gy, x, gradient, options_.accumulate);
   };
@@ -177,6 +178,10 @@ void Compiler::backward_reshaping(const Op& op, const Kept& kept, BufferId gy) {
       return [=, from = at.floats(gy), to = at.floats(gx)] {
         kernels::global_average_gradient(from, examples, pixels, channels, to);
       };
+    });
+  } else if (op.kind == OpKind::kUpsample) {
+    tape_.add(name, {gy, gx}, [=, shape = pool_shape(op)](const Addresses& at) -> Kernel {
+      return [=, from = at.floats(gy), to = at.floats(gx)] { kernels::upsample_gradient(from, shape, to); };
     });
   } else if (op.kind == OpKind::kAveragePool) {
     tape_.add(name, {gy, gx}, [=, shape = pool_shape(op)](const Addresses& at) -> Kernel {

@@ -1,5 +1,6 @@
 #include "client/training/engine/compiler.h"
 
+#include <limits>
 #include <string>
 
 namespace shoal::client::training::engine {
@@ -54,8 +55,14 @@ std::string Compiler::name_of_op(const Op& op) const {
   return weight.substr(0, weight.rfind('.'));
 }
 
-LinearShape Compiler::linear_shape(const Op& op) const {
-  return {options_.examples, graph_.shape(op.inputs[0])[0], graph_.shape(op.output)[0]};
+bool Compiler::is_product(const Op& op) const {
+  return op.kind == OpKind::kLinear ||
+         (op.kind == OpKind::kConv2d && op.kernel == 1 && op.stride == 1 && op.padding == 0 && op.groups == 1);
+}
+
+LinearShape Compiler::product_shape(const Op& op) const {
+  const std::uint32_t in = graph_.shape(op.inputs[0])[0], out = graph_.shape(op.output)[0];
+  return {static_cast<std::int64_t>(options_.examples * count(op.output) / out), in, out};
 }
 
 ConvolutionShape Compiler::convolution_shape(const Op& op) const {
@@ -125,26 +132,27 @@ void Compiler::forward(const Op& op, Kept& kept) {
     return p ? std::optional(program_.parameters_[*p]) : std::nullopt;
   };
   switch (op.kind) {
-    case OpKind::kLinear: {
-      const BufferId y = values_[op.output] = output(op, false);
-      return linear(emit_, name_of_op(op), linear_shape(op), x, *parameter(op.weight), parameter(op.bias), y);
-    }
+    case OpKind::kLinear:
     case OpKind::kConv2d: {
       const BufferId y = values_[op.output] = output(op, false);
+      if (is_product(op))
+        return linear(emit_, name_of_op(op), product_shape(op), x, *parameter(op.weight), parameter(op.bias), y);
       return convolution(emit_, name_of_op(op), convolution_shape(op), x, *parameter(op.weight), parameter(op.bias), y);
     }
     case OpKind::kGroupNorm: return forward_norm(op, kept);
-    case OpKind::kRelu: {
+    case OpKind::kRelu:
+    case OpKind::kRelu6: {
+      const float cap = op.kind == OpKind::kRelu6 ? 6.0f : std::numeric_limits<float>::infinity();
       const BufferId y = values_[op.output] = output(op, true);
       if (!needs_gradient_[op.inputs[0]]) {
         return tape_.add(name_of_op(op), {x, y}, [=](const Addresses& at) -> Kernel {
-          return [from = at.floats(x), to = at.floats(y), n] { kernels::relu(from, to, nullptr, n); };
+          return [=, from = at.floats(x), to = at.floats(y)] { kernels::relu(from, to, nullptr, n, cap); };
         });
       }
       const BufferId mask = kept.mask = tape_.buffer(name_of_op(op) + " mask", (n + 7) / 8);
       return tape_.add(name_of_op(op), {x, y, mask}, [=](const Addresses& at) -> Kernel {
-        return [from = at.floats(x), to = at.floats(y), bits = at.of<std::uint8_t>(mask), n] {
-          kernels::relu(from, to, bits, n);
+        return [from = at.floats(x), to = at.floats(y), bits = at.of<std::uint8_t>(mask), n, cap] {
+          kernels::relu(from, to, bits, n, cap);
         };
       });
     }
@@ -206,6 +214,10 @@ void Compiler::forward_pool(const Op& op, Kept& kept) {
     });
   }
   const kernels::PoolShape shape = pool_shape(op);
+  if (op.kind == OpKind::kUpsample)
+    return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
+      return [=, from = at.floats(x), to = at.floats(y)] { kernels::upsample(from, shape, to); };
+    });
   if (op.kind == OpKind::kAveragePool)
     return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(x), to = at.floats(y)] { kernels::average_pool(from, shape, to); };

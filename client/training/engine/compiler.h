@@ -28,7 +28,9 @@ class Compiler {
   bool keeps_input(const Op& op) const;
   std::size_t count(ValueId value) const;  // floats of one example
   std::string name_of_op(const Op& op) const;
-  LinearShape linear_shape(const Op& op) const;
+  // A linear layer, or a 1x1 convolution: both are one matrix product.
+  bool is_product(const Op& op) const;
+  LinearShape product_shape(const Op& op) const;
   ConvolutionShape convolution_shape(const Op& op) const;
   kernels::NormShape norm_shape(const Op& op) const;
   kernels::PoolShape pool_shape(const Op& op) const;

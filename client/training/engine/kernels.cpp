@@ -84,6 +84,34 @@ SHOAL_VECTOR_CLONES void take_larger(const float* x, float* best, std::size_t n)
   for (std::size_t i = 0; i < n; ++i) best[i] = x[i] > best[i] ? x[i] : best[i];
 }
 
+// Where an output row or column lies between two of the input.
+struct Between {
+  std::size_t low, high;
+  float share;  // of high
+};
+Between between(std::size_t place, std::size_t in, std::size_t out) {
+  const float at =
+      std::max(0.0f, (static_cast<float>(place) + 0.5f) * static_cast<float>(in) / static_cast<float>(out) - 0.5f);
+  const auto low = std::min(static_cast<std::size_t>(at), in - 1);
+  return {low, std::min(low + 1, in - 1), at - static_cast<float>(low)};
+}
+
+// Calls work(output pixel, input pixel, share) for the four neighbours of every output pixel of one example.
+template <class Work>
+void each_neighbour(const PoolShape& s, Work work) {
+  for (std::size_t row = 0; row < s.out_height; ++row) {
+    const Between y = between(row, s.height, s.out_height);
+    for (std::size_t column = 0; column < s.out_width; ++column) {
+      const Between x = between(column, s.width, s.out_width);
+      const std::size_t to = row * s.out_width + column;
+      work(to, y.low * s.width + x.low, (1 - y.share) * (1 - x.share));
+      work(to, y.low * s.width + x.high, (1 - y.share) * x.share);
+      work(to, y.high * s.width + x.low, y.share * (1 - x.share));
+      work(to, y.high * s.width + x.high, y.share * x.share);
+    }
+  }
+}
+
 // Calls work(output pixel, input pixel, place in the window) for every place of every window of one example.
 template <class Work>
 void each_window(const PoolShape& s, Work work) {
@@ -237,6 +265,24 @@ void average_pool_gradient(const float* gy, const PoolShape& s, float* gx) {
   std::memset(gx, 0, s.examples * in * sizeof(float));
   for (std::size_t n = 0; n < s.examples; ++n)
     each_window(s, [&](std::size_t to, std::size_t from, std::size_t) {
+      add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
+    });
+}
+
+void upsample(const float* x, const PoolShape& s, float* y) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  std::memset(y, 0, s.examples * out * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each_neighbour(s, [&](std::size_t to, std::size_t from, float share) {
+      add_scaled(x + n * in + from * s.channels, share, y + n * out + to * s.channels, s.channels);
+    });
+}
+
+void upsample_gradient(const float* gy, const PoolShape& s, float* gx) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  std::memset(gx, 0, s.examples * in * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each_neighbour(s, [&](std::size_t to, std::size_t from, float share) {
       add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
     });
 }

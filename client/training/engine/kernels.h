@@ -8,9 +8,9 @@
 
 namespace shoal::client::training::engine::kernels {
 
-// y = max(x, 0), and one bit an element, least significant first: 1 where x >= 0 (so that 0 passes, as in TinyTL's
-// Table 4.1). `mask` holds (n + 7) / 8 bytes; null: no mask. y may be x.
-void relu(const float* x, float* y, std::uint8_t* mask, std::size_t n);
+// y = min(max(x, 0), cap), and one bit an element, least significant first: 1 where 0 <= x <= cap (so that 0 passes, as
+// in TinyTL's Table 4.1). `mask` holds (n + 7) / 8 bytes; null: no mask. y may be x. A cap of infinity is ReLU.
+void relu(const float* x, float* y, std::uint8_t* mask, std::size_t n, float cap);
 // gx = gy where the bit is set, else 0. gx may be gy.
 void relu_gradient(const float* gy, const std::uint8_t* mask, float* gx, std::size_t n);
 
@@ -43,6 +43,9 @@ void max_pool(const float* x, const PoolShape& shape, float* y, std::uint8_t* ch
 void max_pool_gradient(const float* gy, const std::uint8_t* chosen, const PoolShape& shape, float* gx);
 void average_pool(const float* x, const PoolShape& shape, float* y);
 void average_pool_gradient(const float* gy, const PoolShape& shape, float* gx);
+// Bilinear, to another height and width, corners not aligned. `kernel` and `stride` are not used.
+void upsample(const float* x, const PoolShape& shape, float* y);
+void upsample_gradient(const float* gy, const PoolShape& shape, float* gx);
 void global_average(const float* x, std::size_t examples, std::size_t pixels, std::size_t channels, float* y);
 void global_average_gradient(const float* gy, std::size_t examples, std::size_t pixels, std::size_t channels,
                              float* gx);

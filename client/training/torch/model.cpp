@@ -5,7 +5,8 @@
 namespace shoal::client::training {
 namespace {
 
-at::Tensor apply(const Op& op, const std::vector<at::Tensor>& values, const std::vector<at::Tensor>& parameters) {
+at::Tensor apply(const Op& op, const Shape& after, const std::vector<at::Tensor>& values,
+                 const std::vector<at::Tensor>& parameters) {
   const at::Tensor& x = values[op.inputs[0]];
   const at::Tensor weight = op.weight ? parameters[*op.weight] : at::Tensor();
   const at::Tensor bias = op.bias ? parameters[*op.bias] : at::Tensor();
@@ -15,9 +16,10 @@ at::Tensor apply(const Op& op, const std::vector<at::Tensor>& values, const std:
     case OpKind::kConv2d: return at::conv2d(x, weight, bias, stride, padding, 1, groups);
     case OpKind::kGroupNorm: return at::group_norm(x, groups, weight, bias, kGroupNormEpsilon);
     case OpKind::kRelu: return at::relu(x);
+    case OpKind::kRelu6: return at::hardtanh(x, 0, 6);
     case OpKind::kMaxPool: return at::max_pool2d(x, kernel, stride);
     case OpKind::kAveragePool: return at::avg_pool2d(x, kernel, stride);
-    case OpKind::kUpsample: return x;
+    case OpKind::kUpsample: return at::upsample_bilinear2d(x, {after[1], after[2]}, false);
     case OpKind::kGlobalAverage: return x.mean({2, 3});
     case OpKind::kFlatten: return x.flatten(1);
     case OpKind::kAdd: return x + values[op.inputs[1]];
@@ -48,7 +50,7 @@ at::Tensor TorchModel::forward(const at::Tensor& batch) const {
   values[0] = batch;
   for (std::size_t i = 0; i < graph_.ops.size(); ++i) {
     const Op& op = graph_.ops[i];
-    values[op.output] = apply(op, values, parameters_);
+    values[op.output] = apply(op, graph_.shape(op.output), values, parameters_);
     // What autograd does not keep is given back at once.
     for (const ValueId value : op.inputs)
       if (last_use_[value] == i) values[value].reset();

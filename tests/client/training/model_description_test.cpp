@@ -20,6 +20,35 @@ TEST(Catalogue, has_the_published_sizes) {
   EXPECT_EQ(parameters("cnn", kImage, 10), 1663370u);              // McMahan et al. 2017
   EXPECT_EQ(parameters("resnet20-gn", {3, 32, 32}, 10), 272474u);  // 0.27 M (He et al. 2016), with 1x1 shortcuts
   EXPECT_EQ(parameters("resnet8-gn", {3, 32, 32}, 10), 78042u);
+  EXPECT_EQ(parameters("mobilenetv2", {3, 224, 224}, 1000), 3504872u);  // Sandler et al. 2018, as torchvision has it
+  EXPECT_EQ(parameters("proxyless-mobile", {3, 224, 224}, 1000), 4080512u);
+  EXPECT_EQ(parameters("proxyless-mobile-lite", {3, 224, 224}, 102), 4746590u);  // TinyTL, Cai et al. 2020
+}
+
+TEST(Catalogue, widens_and_narrows_mobilenets) {
+  EXPECT_LT(parameters("mobilenetv2-0.35", {3, 224, 224}, 1000), 1'700'000u);
+  EXPECT_GT(parameters("mobilenetv2-1.4", {3, 224, 224}, 1000), 6'000'000u);
+  EXPECT_EQ(parameters("mobilenetv2-1.0", {3, 96, 96}, 10), parameters("mobilenetv2", {3, 32, 32}, 10));
+  for (const char* name : {"mobilenetv2-", "mobilenetv2-0", "mobilenetv2-x", "mobilenetv2-1.4-light", "mobilenetv3"})
+    EXPECT_EQ(make_description(name, {3, 32, 32}, 10).error().code(), ErrorCode::kNotFound) << name;
+}
+
+TEST(Description, refuses_mobile_blocks_that_do_not_fit) {
+  const auto block = [](const std::string& settings, const std::string& input = "8 8 8") {
+    return parse_description("shoal-model 1\nname m\ninput " + input + "\nclasses 2\nmobile b " + settings +
+                             "\nglobalaverage\nlinear f out=2\n");
+  };
+  EXPECT_TRUE(block("out=8 kernel=3 group_size=8 expand=2 lite=3").ok());
+  for (const char* settings :
+       {"out=8 kernel=3", "out=8 kernel=2 group_size=8", "out=12 kernel=3 group_size=8", "kernel=3 group_size=8",
+        "out=8 kernel=3 group_size=8 lite=2", "out=8 kernel=3 group_size=3",
+        "out=8 kernel=3 group_size=8 expand=1048576", "out=8 kernel=3 group_size=8 groups=2"}) {
+    const auto refused = block(settings);
+    ASSERT_FALSE(refused.ok()) << settings;
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
+  }
+  EXPECT_FALSE(block("out=8 kernel=3 group_size=8 lite=3", "8 1 1").ok());
+  EXPECT_FALSE(block("out=8 kernel=3 group_size=8", "8").ok());
 }
 
 TEST(Catalogue, adapts_to_other_shapes_and_classes) {

@@ -61,6 +61,9 @@ struct Bench {
 struct Case {
   const char* model;
   double momentum = 0, weight_decay = 0, proximal = 0;
+  double learning_rate = 0.05;
+  std::uint32_t steps = 5;
+  double tolerance = 1e-4;  // of the delta's norm
 };
 void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " momentum " << c.momentum; }
 
@@ -72,18 +75,18 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   const auto oracle = make_torch_trainer(bench.description);
   if (!oracle.ok()) GTEST_SKIP() << oracle.error().to_string();
   protocol::TrainingSpec spec;
-  spec.learning_rate = 0.05;
+  spec.learning_rate = c.learning_rate;
   spec.momentum = c.momentum;
   spec.weight_decay = c.weight_decay;
   spec.proximal = c.proximal;
   const std::vector<std::uint32_t> rows = first_rows(25);  // batches of 10, 10, 5
-  const TrainingOutcome ours = bench.train(rows, spec, 5).value();
+  const TrainingOutcome ours = bench.train(rows, spec, c.steps).value();
   std::vector<float> want(bench.base.size());
-  const TrainingOutcome theirs = (*oracle)->train(bench.base, glyphs(), rows, spec, 5, 11, want, {}).value();
+  const TrainingOutcome theirs = (*oracle)->train(bench.base, glyphs(), rows, spec, c.steps, 11, want, {}).value();
   EXPECT_EQ(ours.steps, theirs.steps);
   EXPECT_NEAR(ours.loss, theirs.loss, 1e-5 * std::abs(theirs.loss));
-  ASSERT_GT(norm(want), 1e-3);
-  EXPECT_LT(distance(bench.delta, want), 1e-4 * norm(want));
+  ASSERT_GT(norm(want), 1e-4);
+  EXPECT_LT(distance(bench.delta, want), c.tolerance * norm(want));
 
   const auto facts = bench.trainer->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
   const auto expected = (*oracle)->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
@@ -91,10 +94,14 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   EXPECT_EQ(facts.correct, expected.correct);
   EXPECT_NEAR(facts.loss_sum, expected.loss_sum, 1e-5 * expected.loss_sum);
 }
+// In fifty layers of normalized values some lie so close to a kink of ReLU6 that rounding decides on which side; each
+// changes the gradient by what one pixel is worth. Exact agreement is a matter of fewer layers (program_test.cpp).
 INSTANTIATE_TEST_SUITE_P(Models, AgainstLibTorch,
                          testing::Values(Case{"logistic"}, Case{"2nn"}, Case{"2nn", 0.9, 1e-3, 0.5},
                                          Case{"2nn", 0, 0, 1.0}, Case{"cnn"}, Case{"cnn", 0.9, 1e-3},
-                                         Case{"resnet8-gn"}, Case{"resnet20-gn", 0.9}));
+                                         Case{"resnet8-gn"}, Case{"resnet20-gn", 0.9},
+                                         Case{"mobilenetv2-0.35", 0, 0, 0, 1, 1, 0.05},
+                                         Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, 0.05}));
 
 class EveryModel : public testing::TestWithParam<const char*> {};
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include "base/rng.h"
@@ -18,24 +19,25 @@ std::vector<float> random_floats(std::size_t n, std::uint64_t seed) {
 }
 
 TEST(Relu, KeepsOneBitAnElementWhateverTheLength) {
-  for (const std::size_t n : {1u, 7u, 8u, 9u, 63u, 64u, 65u, 100u, 128u, 1000u, 1023u}) {
-    std::vector<float> x = random_floats(n, n);
-    x[n / 2] = 0;
-    const std::vector<float> gy = random_floats(n, n + 1);
-    std::vector<float> y(n), gx(n);
-    std::vector<std::uint8_t> mask((n + 7) / 8 + 1, 0xAB);
-    relu(x.data(), y.data(), mask.data(), n);
-    relu_gradient(gy.data(), mask.data(), gx.data(), n);
-    EXPECT_EQ(mask.back(), 0xAB) << "nothing is written behind the last byte";
-    for (std::size_t i = 0; i < n; ++i) {
-      EXPECT_EQ(y[i], x[i] > 0 ? x[i] : 0);
-      EXPECT_EQ(gx[i], x[i] >= 0 ? gy[i] : 0) << "an input of 0 passes its gradient on";
+  for (const float cap : {std::numeric_limits<float>::infinity(), 0.5f})
+    for (const std::size_t n : {1u, 7u, 8u, 9u, 63u, 64u, 65u, 100u, 128u, 1000u, 1023u}) {
+      std::vector<float> x = random_floats(n, n);
+      x[n / 2] = 0;
+      const std::vector<float> gy = random_floats(n, n + 1);
+      std::vector<float> y(n), gx(n);
+      std::vector<std::uint8_t> mask((n + 7) / 8 + 1, 0xAB);
+      relu(x.data(), y.data(), mask.data(), n, cap);
+      relu_gradient(gy.data(), mask.data(), gx.data(), n);
+      EXPECT_EQ(mask.back(), 0xAB) << "nothing is written behind the last byte";
+      for (std::size_t i = 0; i < n; ++i) {
+        EXPECT_EQ(y[i], x[i] > cap ? cap : x[i] > 0 ? x[i] : 0);
+        EXPECT_EQ(gx[i], x[i] >= 0 && x[i] <= cap ? gy[i] : 0) << "an input of 0 passes its gradient on";
+      }
+      for (std::size_t i = n; i < mask.size() * 8 - 8; ++i) EXPECT_EQ(mask[i / 8] >> (i % 8) & 1, 0);
+      std::vector<float> in_place = x;
+      relu(in_place.data(), in_place.data(), nullptr, n, cap);
+      EXPECT_EQ(in_place, y);
     }
-    for (std::size_t i = n; i < mask.size() * 8 - 8; ++i) EXPECT_EQ(mask[i / 8] >> (i % 8) & 1, 0);
-    std::vector<float> in_place = x;
-    relu(in_place.data(), in_place.data(), nullptr, n);
-    EXPECT_EQ(in_place, y);
-  }
 }
 
 // The definition, in double.
@@ -152,6 +154,21 @@ TEST(AveragePool, IsTheAdjointOfItsGradient) {
   for (std::size_t i = 0; i < y.size(); ++i) forward += double{y[i]} * gy[i];
   for (std::size_t i = 0; i < x.size(); ++i) backward += double{gx[i]} * x[i];
   EXPECT_NEAR(forward, backward, 1e-5);
+}
+
+TEST(Upsample, IsBilinearAndTheAdjointOfItsGradient) {
+  const PoolShape s{2, 3, 2, 5, 0, 0, 6, 5};
+  const std::vector<float> x = random_floats(2 * 3 * 2 * 5, 1), gy = random_floats(2 * 6 * 5 * 5, 2);
+  std::vector<float> y(gy.size()), gx(x.size());
+  upsample(x.data(), s, y.data());
+  upsample_gradient(gy.data(), s, gx.data());
+  double forward = 0, backward = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) forward += double{y[i]} * gy[i];
+  for (std::size_t i = 0; i < x.size(); ++i) backward += double{gx[i]} * x[i];
+  EXPECT_NEAR(forward, backward, 1e-4);
+  EXPECT_EQ(y[0], x[0]) << "a corner";
+  // Row 1 of 6 lies at 0.25 of the way from row 0 to row 1 of 3.
+  EXPECT_FLOAT_EQ(y[1 * 5 * 5], 0.75f * x[0] + 0.25f * x[2 * 5]);
 }
 
 TEST(CrossEntropy, OfRowsBeyondTheExamplesIsNothing) {

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "client/training/engine/onednn.h"
+#include "client/training/trainer.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -64,6 +65,17 @@ class Probe {
     for (std::size_t i = 0; i < delta.size(); ++i) delta[i] -= base[i];
     return delta;
   }
+  // The same examples as a trainer takes them: channels first.
+  data::Dataset dataset() const {
+    data::Dataset data;
+    data.shape = {graph.shape(0).begin(), graph.shape(0).end()};
+    data.classes = classes_;
+    const std::size_t size = inputs_.size() / examples_, channels = data.shape[0], pixels = size / channels;
+    data.floats.resize(inputs_.size());
+    kernels::transpose(inputs_.data(), examples_, pixels, channels, data.floats.data());
+    for (std::uint32_t i = 0; i < examples_; ++i) data.labels.push_back(i % classes_);
+    return data;
+  }
   std::vector<bool> all() const { return std::vector<bool>(graph.parameters.size(), true); }
   std::uint32_t examples() const { return examples_; }
 
@@ -84,6 +96,12 @@ constexpr const char* kMixed =
 constexpr const char* kAveraged =
     "shoal-model 1\nname averaged\ninput 3 8 8\nclasses 4\n"
     "conv2d c1 out=8 kernel=3 stride=2 padding=1 bias=0\ngroupnorm n1 groups=4\nrelu\nglobalaverage\nlinear f out=4\n";
+
+constexpr const char* kMobile =
+    "shoal-model 1\nname mobile\ninput 3 12 12\nclasses 4\n"
+    "conv2d c1 out=8 kernel=3 padding=1 bias=0\ngroupnorm n1 groups=2\nrelu6\n"
+    "mobile b1 out=8 kernel=3 expand=2 group_size=4 lite=3\nmobile b2 out=16 kernel=5 stride=2 expand=3 group_size=8 "
+    "lite=5\nmobile b3 out=16 kernel=3 group_size=4\nglobalaverage\nlinear f out=4\n";
 
 class EveryGradient : public testing::TestWithParam<const char*> {};
 
@@ -115,11 +133,35 @@ TEST_P(EveryGradient, IsThatOfFiniteDifferences) {
     offset += n;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Models, EveryGradient, testing::Values(kMixed, kAveraged));
+INSTANTIATE_TEST_SUITE_P(Models, EveryGradient, testing::Values(kMixed, kAveraged, kMobile));
+
+// Relative to the length of each parameter's gradient.
+TEST_P(EveryGradient, IsThatOfLibTorch) {
+  const Probe probe(GetParam());
+  const ModelDescription model = parse_description(GetParam()).value();
+  const auto oracle = make_torch_trainer(model);
+  if (!oracle.ok()) GTEST_SKIP() << oracle.error().to_string();
+  std::vector<std::uint32_t> rows(probe.examples());
+  std::iota(rows.begin(), rows.end(), 0u);
+  protocol::TrainingSpec spec;
+  spec.learning_rate = 1;
+  std::vector<float> want(probe.base.size());
+  (*oracle)->train(probe.base, probe.dataset(), rows, spec, 1, 1, want, {}).value();
+  const std::vector<float> delta = probe.step(probe.all());
+  const TensorLayout layout = layout_of(model).value();
+  for (ParameterId p = 0; p < probe.graph.parameters.size(); ++p) {
+    double length = 0, difference = 0;
+    for (std::uint64_t i = layout.offset(p); i < layout.offset(p) + layout.count(p); ++i) {
+      length += double{want[i]} * want[i];
+      difference += (double{want[i]} - delta[i]) * (double{want[i]} - delta[i]);
+    }
+    EXPECT_LE(std::sqrt(difference), 1e-5 * std::sqrt(length) + 1e-6) << probe.graph.parameters[p].spec.name;
+  }
+}
 
 // Whatever else is trained: the same gradient for each parameter, and frozen ones keep their bits.
 TEST(Program, TrainsAnySubsetAsIfAllWereTrained) {
-  for (const char* description : {kMixed, kAveraged}) {
+  for (const char* description : {kMixed, kAveraged, kMobile}) {
     const Probe probe(description);
     const std::vector<float> full = probe.step(probe.all());
     for (std::uint64_t seed = 0; seed < 25; ++seed) {
@@ -203,7 +245,7 @@ TEST(Program, ConstantStatisticsNeedNoInputsAndGiveAnotherGradient) {
 }
 
 TEST(Program, ItsArenaIsCloseToWhatLivesAtOnce) {
-  for (const char* description : {kMixed, kAveraged}) {
+  for (const char* description : {kMixed, kAveraged, kMobile}) {
     const Probe probe(description, 16);
     const auto program = probe.compile(probe.all(), {.examples = 16});
     EXPECT_LE(static_cast<double>(program->plan().bytes), 1.1 * static_cast<double>(program->plan().live_bytes));
