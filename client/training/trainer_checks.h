@@ -14,7 +14,7 @@ namespace shoal::client::training {
 // Rows exist in the data, its examples are as long as the model's input and its classes fit the logits.
 Status check_data(const ModelDescription& model, const data::Dataset& data, std::span<const std::uint32_t> rows);
 
-// Something to train on, and a plan and batch size that make sense.
+// Something to train on, and a batch size that makes sense.
 Status check_work(std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec);
 
 }  // namespace shoal::client::training

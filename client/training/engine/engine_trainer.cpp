@@ -10,6 +10,7 @@
 #include "client/training/engine/onednn.h"
 #include "client/training/engine/program.h"
 #include "client/training/trainer_checks.h"
+#include "client/training/update_plan.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -89,8 +90,9 @@ class EngineTrainer final : public Trainer {
     const auto examples = static_cast<std::uint32_t>(std::min<std::size_t>(spec.batch_size, rows));
     if (training_ && compiled_for_ == spec && compiled_examples_ == examples) return {};
     training_.reset();
+    SHOAL_TRY_ASSIGN(const std::vector<bool> trained, trained_by(spec.plan, layout_));
     const ProgramOptions options{.examples = examples, .spec = spec};
-    SHOAL_TRY_ASSIGN(training_, Program::compile(graph_, std::vector<bool>(graph_.parameters.size(), true), options));
+    SHOAL_TRY_ASSIGN(training_, Program::compile(graph_, trained, options));
     compiled_for_ = spec;
     compiled_examples_ = examples;
     return {};

@@ -45,6 +45,10 @@ void TorchModel::load(std::span<const float> flat) {
     std::memcpy(parameters_[i].data_ptr<float>(), flat.data() + layout_.offset(i), layout_.count(i) * sizeof(float));
 }
 
+void TorchModel::train_only(const std::vector<bool>& trained) {
+  for (std::size_t i = 0; i < parameters_.size(); ++i) parameters_[i].set_requires_grad(trained[i]);
+}
+
 at::Tensor TorchModel::forward(const at::Tensor& batch) const {
   std::vector<at::Tensor> values(graph_.values.size());
   values[0] = batch;

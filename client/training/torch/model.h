@@ -25,6 +25,9 @@ class TorchModel {
   // Copies a flat model in.
   void load(std::span<const float> flat);
 
+  // Gradients are taken of these only; one entry for each parameter.
+  void train_only(const std::vector<bool>& trained);
+
   // Logits [batch, classes] of a batch [batch, ...input].
   at::Tensor forward(const at::Tensor& batch) const;
 

@@ -14,6 +14,7 @@
 #include "client/training/torch/model.h"
 #include "client/training/torch/plugin.h"
 #include "client/training/trainer_checks.h"
+#include "client/training/update_plan.h"
 
 namespace shoal::client::training {
 namespace {
@@ -50,9 +51,11 @@ class TorchTrainer final : public Trainer {
     SHOAL_CHECK(base.size() == layout().total() && delta.size() == layout().total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(model_.description(), data, rows));
+    SHOAL_TRY_ASSIGN(const std::vector<bool> trained, trained_by(spec.plan, layout()));
     return guarded("training", [&]() -> Result<TrainingOutcome> {
       at::init_num_threads();  // this thread's OpenMP: kernels outside of at::parallel_for ask it
       model_.load(base);
+      model_.train_only(trained);
       Batch batch(model_.description(), std::min<std::size_t>(spec.batch_size, rows.size()));
       BatchOrder order(rows, spec.batch_size, seed);
       const SgdStep sgd(spec);
@@ -61,7 +64,7 @@ class TorchTrainer final : public Trainer {
       const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
       while (outcome.steps < wanted) {
         batch.fill(data, order.next());
-        const double loss = step(batch, sgd, base, velocity);
+        const double loss = step(batch, trained, sgd, base, velocity);
         ++outcome.steps;
         if (!std::isfinite(loss))
           return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
@@ -97,13 +100,18 @@ class TorchTrainer final : public Trainer {
 
  private:
   // One forward, backward and update; returns the batch's mean loss.
-  double step(const Batch& batch, const SgdStep& sgd, std::span<const float> base, std::span<float> velocity) {
+  double step(const Batch& batch, const std::vector<bool>& trained, const SgdStep& sgd, std::span<const float> base,
+              std::span<float> velocity) {
     const at::Tensor loss = at::cross_entropy_loss(model_.forward(batch.examples()), batch.labels());
     const std::span<at::Tensor> parameters = model_.parameters();
-    const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, {parameters.begin(), parameters.end()});
-    for (std::size_t i = 0; i < parameters.size(); ++i) {
+    std::vector<at::Tensor> wanted;
+    for (std::size_t i = 0; i < parameters.size(); ++i)
+      if (trained[i]) wanted.push_back(parameters[i]);
+    const std::vector<at::Tensor> gradients = torch::autograd::grad({loss}, wanted);
+    for (std::size_t i = 0, next = 0; i < parameters.size(); ++i) {
+      if (!trained[i]) continue;
       const std::uint64_t offset = layout().offset(i);
-      const at::Tensor gradient = gradients[i].contiguous();
+      const at::Tensor gradient = gradients[next++].contiguous();
       sgd.apply(parameters[i].data_ptr<float>(), gradient.data_ptr<float>(), base.data() + offset,
                 velocity.empty() ? nullptr : velocity.data() + offset, layout().count(i));
     }

@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "client/data/procedural.h"
+#include "client/training/update_plan.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -63,9 +64,10 @@ struct Case {
   double momentum = 0, weight_decay = 0, proximal = 0;
   double learning_rate = 0.05;
   std::uint32_t steps = 5;
+  const char* plan = "full";
   double tolerance = 1e-4;  // of the delta's norm
 };
-void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " momentum " << c.momentum; }
+void PrintTo(const Case& c, std::ostream* out) { *out << c.model << " " << c.plan << " momentum " << c.momentum; }
 
 class AgainstLibTorch : public testing::TestWithParam<Case> {};
 
@@ -79,6 +81,7 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   spec.momentum = c.momentum;
   spec.weight_decay = c.weight_decay;
   spec.proximal = c.proximal;
+  spec.plan = c.plan;
   const std::vector<std::uint32_t> rows = first_rows(25);  // batches of 10, 10, 5
   const TrainingOutcome ours = bench.train(rows, spec, c.steps).value();
   std::vector<float> want(bench.base.size());
@@ -87,6 +90,13 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   EXPECT_NEAR(ours.loss, theirs.loss, 1e-5 * std::abs(theirs.loss));
   ASSERT_GT(norm(want), 1e-4);
   EXPECT_LT(distance(bench.delta, want), c.tolerance * norm(want));
+
+  const std::vector<bool> trained = trained_by(spec.plan, bench.trainer->layout()).value();
+  for (std::size_t t = 0; t < trained.size(); ++t) {
+    if (trained[t]) continue;
+    const std::uint64_t offset = bench.trainer->layout().offset(t), n = bench.trainer->layout().count(t);
+    for (std::uint64_t i = offset; i < offset + n; ++i) ASSERT_TRUE(bench.delta[i] == 0 && want[i] == 0) << "frozen";
+  }
 
   const auto facts = bench.trainer->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
   const auto expected = (*oracle)->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
@@ -100,8 +110,13 @@ INSTANTIATE_TEST_SUITE_P(Models, AgainstLibTorch,
                          testing::Values(Case{"logistic"}, Case{"2nn"}, Case{"2nn", 0.9, 1e-3, 0.5},
                                          Case{"2nn", 0, 0, 1.0}, Case{"cnn"}, Case{"cnn", 0.9, 1e-3},
                                          Case{"resnet8-gn"}, Case{"resnet20-gn", 0.9},
-                                         Case{"mobilenetv2-0.35", 0, 0, 0, 1, 1, 0.05},
-                                         Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, 0.05}));
+                                         Case{"mobilenetv2-0.35", 0, 0, 0, 1, 1, "full", 0.05},
+                                         Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "full", 0.05},
+                                         Case{"cnn", 0, 0, 0, 0.05, 5, "head"}, Case{"cnn", 0.9, 0, 0, 0.05, 5, "bias"},
+                                         Case{"resnet8-gn", 0, 0, 0, 0.05, 5, "norm"},
+                                         Case{"resnet20-gn", 0, 0, 0, 0.05, 5, "bias"},
+                                         Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "lite", 0.05},
+                                         Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "lite+bias", 0.05}));
 
 class EveryModel : public testing::TestWithParam<const char*> {};
 

@@ -1,0 +1,62 @@
+#include "client/training/update_plan.h"
+
+#include <algorithm>
+#include <array>
+#include <string>
+
+namespace shoal::client::training {
+namespace {
+
+struct Rule {
+  std::string_view name;
+  bool (*trains)(const TensorSpec& tensor);
+};
+
+bool is_shift(const TensorSpec& t) { return t.name.ends_with(".bias"); }
+
+bool is_redundant(const TensorSpec& t) { return t.group == "lite" && t.name.ends_with(".norm2.bias"); }
+
+constexpr std::array<Rule, 6> kRules{
+    {{"full", [](const TensorSpec&) { return true; }},
+     {"head", [](const TensorSpec& t) { return t.group == "head"; }},
+     {"bias", [](const TensorSpec& t) { return t.group == "head" || is_shift(t); }},
+     {"norm", [](const TensorSpec& t) { return t.group == "head" || t.group == "norm"; }},
+     {"lite", [](const TensorSpec& t) { return t.group == "head" || t.group == "lite"; }},
+     {"lite+bias", [](const TensorSpec& t) {
+        return t.group == "head" || ((is_shift(t) || t.group == "lite") && !is_redundant(t));
+      }}}};
+
+constexpr auto kNames = [] {
+  std::array<std::string_view, kRules.size()> names;
+  for (std::size_t i = 0; i < kRules.size(); ++i) names[i] = kRules[i].name;
+  return names;
+}();
+
+}  // namespace
+
+std::span<const std::string_view> plan_names() { return kNames; }
+
+Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& layout) {
+  const auto rule = std::ranges::find(kRules, plan, &Rule::name);
+  if (rule == kRules.end()) {
+    std::string known;
+    for (const std::string_view name : kNames) known += (known.empty() ? "" : ", ") + std::string(name);
+    return Error(ErrorCode::kInvalid, "no training plan is called '" + std::string(plan) + "'; there are " + known);
+  }
+  const std::span<const TensorSpec> tensors = layout.tensors();
+  std::vector<bool> trained;
+  for (const TensorSpec& tensor : tensors) trained.push_back(rule->trains(tensor));
+  const auto has = [&](std::string_view group) {
+    return std::ranges::find(tensors, group, &TensorSpec::group) != tensors.end();
+  };
+  if (plan.starts_with("lite") && !has("lite"))
+    return Error(
+        ErrorCode::kInvalid,
+        "plan '" + std::string(plan) +
+            "' trains lite residual branches, and the model has none; make it with an architecture that ends in -lite");
+  if (plan == "norm" && !has("norm"))
+    return Error(ErrorCode::kInvalid, "plan 'norm' trains norms, and the model has none");
+  return trained;
+}
+
+}  // namespace shoal::client::training

@@ -1,0 +1,26 @@
+// Which parameters a client trains: everything else keeps its bits and costs no memory for gradients.
+#pragma once
+
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+#include "base/tensor_layout.h"
+
+namespace shoal::client::training {
+
+// For each tensor of `layout`, whether `plan` trains it:
+//   full        all
+//   head        the classifier
+//   bias        the classifier, biases of layers and shifts of norms: linear layers need no stored inputs for these
+//               (TinyTL-B, Cai et al. 2020)
+//   norm        the classifier, scales and shifts of norms
+//   lite        the classifier and the lite residual branches (TinyTL-L)
+//   lite+bias   both (TinyTL-L+B), but for the branches' last shifts, which those of the main path make redundant
+// kInvalid for another name, and for one that finds nothing but the classifier in this model.
+Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& layout);
+
+std::span<const std::string_view> plan_names();
+
+}  // namespace shoal::client::training

@@ -1,0 +1,57 @@
+#include "client/training/update_plan.h"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+
+#include "client/training/model_description.h"
+
+namespace shoal::client::training {
+namespace {
+
+TensorLayout layout(std::string_view model) {
+  return layout_of(make_description(model, {3, 64, 64}, 102).value()).value();
+}
+
+std::uint64_t count(std::string_view plan, const TensorLayout& of) {
+  const std::vector<bool> trained = trained_by(plan, of).value();
+  std::uint64_t n = 0;
+  for (std::size_t t = 0; t < trained.size(); ++t) n += trained[t] ? of.count(t) : 0;
+  return n;
+}
+
+// Of the digest of TinyTL: parameters that each of its modes trains on ProxylessNAS-Mobile.
+TEST(UpdatePlan, TrainsAsManyParametersAsTinyTl) {
+  const TensorLayout proxyless = layout("proxyless-mobile-lite");
+  EXPECT_EQ(count("full", proxyless), 4746590u);
+  EXPECT_EQ(count("head", proxyless), 102u * 1280 + 102);
+  EXPECT_EQ(count("bias", proxyless), 151638u);
+  EXPECT_EQ(count("lite+bias", proxyless), 1962310u);
+  EXPECT_LT(count("lite", proxyless), count("lite+bias", proxyless));
+}
+
+TEST(UpdatePlan, TrainsTheClassifierWhateverElse) {
+  for (const std::string_view plan : plan_names()) {
+    const TensorLayout of = layout("mobilenetv2-0.35-lite");
+    const std::vector<bool> trained = trained_by(plan, of).value();
+    for (std::size_t t = 0; t < trained.size(); ++t) {
+      if (of.tensors()[t].group == "head") {
+        EXPECT_TRUE(trained[t]) << plan;
+      }
+    }
+  }
+}
+
+TEST(UpdatePlan, RefusesWhatTheModelDoesNotHave) {
+  for (const auto& [plan, model] : {std::pair("lite", "mobilenetv2"), std::pair("lite+bias", "cnn"),
+                                    std::pair("norm", "cnn"), std::pair("everything", "cnn"), std::pair("", "cnn")}) {
+    const auto refused = trained_by(plan, layout(model));
+    ASSERT_FALSE(refused.ok()) << plan;
+    EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
+  }
+  EXPECT_NE(trained_by("everything", layout("cnn")).error().message().find("lite+bias"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace shoal::client::training
