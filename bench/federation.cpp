@@ -161,8 +161,8 @@ FederationResult run_federation(const FederationOptions& options) {
   const double cpu_before = cpu_seconds();
   const auto wall_before = std::chrono::steady_clock::now();
   const JobId id{1};
-  const coordinator::ModelRef model =
-      must(coordinator::import_model(folder + "/model.safetensors", id, options.spec.optimizer, models));
+  const coordinator::ModelRef model = must(coordinator::import_model(
+      folder + "/model.safetensors", id, options.spec.training.plan, options.spec.optimizer, models));
   std::promise<void> submitted;
   service->post([&](coordinator::Service& s) {
     must(s.submit(id, options.spec, model, "", [&](JobId) { submitted.set_value(); }));

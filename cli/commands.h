@@ -24,6 +24,8 @@ void add_status_command(CLI::App& app, Context& context);
 void add_device_commands(CLI::App& app, Context& context);
 void add_job_commands(CLI::App& app, Context& context);
 void add_model_commands(CLI::App& app, Context& context);
+// `shoal model profile`, part of the group of model commands.
+void add_model_profile(CLI::App& group, Context& context);
 void add_data_commands(CLI::App& app, Context& context);
 void add_report_command(CLI::App& app, Context& context);
 

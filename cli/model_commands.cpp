@@ -3,10 +3,10 @@
 #include <cmath>
 #include <memory>
 #include <span>
-#include <sstream>
 
 #include "base/units.h"
 #include "cli/commands.h"
+#include "cli/model_source.h"
 #include "cli/table.h"
 #include "client/training/model_description.h"
 #include "protocol/safetensors_file.h"
@@ -15,21 +15,6 @@ namespace shoal::cli {
 namespace {
 
 namespace training = client::training;
-
-// "1x28x28" to {1, 28, 28}; "30" to {30}.
-Result<training::Shape> parse_shape(const std::string& text) {
-  training::Shape shape;
-  std::istringstream parts(text);
-  for (std::string part; std::getline(parts, part, 'x');) {
-    const bool digits = !part.empty() && part.size() < 10 &&
-                        std::all_of(part.begin(), part.end(), [](char c) { return c >= '0' && c <= '9'; });
-    if (!digits || std::stoul(part) == 0)
-      return Error(ErrorCode::kInvalid, "\"" + text + "\" is not a shape; write it like 1x28x28 or 30");
-    shape.push_back(static_cast<std::uint32_t>(std::stoul(part)));
-  }
-  if (shape.empty()) return Error(ErrorCode::kInvalid, "the input shape is empty; write it like 1x28x28 or 30");
-  return shape;
-}
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   std::string text;
@@ -59,15 +44,13 @@ std::string grouped(std::uint64_t n) {
 }
 
 struct InitOptions {
-  std::string architecture = "2nn", input, standardize, file;
-  std::uint32_t classes = 0;
+  ModelSource source;
+  std::string file;
   std::uint64_t seed = 1;
 };
 
 Status init(const Context& context, const InitOptions& options) {
-  SHOAL_TRY_ASSIGN(const training::Shape input, parse_shape(options.input));
-  SHOAL_TRY_ASSIGN(const auto description,
-                   training::make_description(options.architecture, input, options.classes, options.standardize));
+  SHOAL_TRY_ASSIGN(const auto description, describe(options.source));
   SHOAL_TRY_ASSIGN(const TensorLayout layout, training::layout_of(description));
   std::vector<float> values(layout.total());
   SHOAL_TRY(training::initialise(description, options.seed, values));
@@ -75,9 +58,9 @@ Status init(const Context& context, const InitOptions& options) {
       options.file, layout, values,
       {{std::string(training::kModelMetadataKey), training::to_text(description)}, {"format", "pt"}}));
   if (context.json) {
-    print_json({{"file", options.file}, {"architecture", options.architecture}, {"parameters", layout.total()}});
+    print_json({{"file", options.file}, {"architecture", options.source.architecture}, {"parameters", layout.total()}});
   } else {
-    print_text("wrote " + options.file + ": " + options.architecture + ", " + grouped(layout.total()) +
+    print_text("wrote " + options.file + ": " + options.source.architecture + ", " + grouped(layout.total()) +
                " parameters in " + std::to_string(layout.tensors().size()) + " tensors\n");
   }
   return {};
@@ -178,20 +161,9 @@ void add_model_commands(CLI::App& app, Context& context) {
       add_command(group, context, "init", "Make a fresh model for an input shape and a number of classes",
                   "shoal model init --arch cnn --input 1x28x28 --classes 10 model.safetensors",
                   [&context, options] { return init(context, *options); });
-  std::string names;
-  for (const std::string_view name : training::catalogue_names())
-    names += (names.empty() ? "" : ", ") + std::string(name);
-  initialising.add_option("--arch", options->architecture, "Architecture: " + names)->capture_default_str();
-  initialising
-      .add_option("--input", options->input, "Shape of one example, channels first: 1x28x28, or 30 for flat features")
-      ->required();
-  initialising.add_option("--classes", options->classes, "Number of classes")
-      ->required()
-      ->check(CLI::Range(1u, 1000000u));
-  initialising.add_option(
-      "--standardize", options->standardize,
-      "Mean and deviation of the inputs, which clients standardize with: 0.1307,0.3081 (MNIST), or such a pair "
-      "for every channel");
+  add_architecture(initialising, options->source);
+  initialising.get_option("--input")->required();
+  initialising.get_option("--classes")->required();
   initialising.add_option("--seed", options->seed, "Seed of the initial values")->capture_default_str();
   initialising.add_option("FILE", options->file, "The file to write")->required();
   add_json_flag(initialising, context);
@@ -212,6 +184,8 @@ void add_model_commands(CLI::App& app, Context& context) {
       .add_option("TO", files->second, "The safetensors file to write, with names and shapes as a PyTorch state_dict")
       ->required();
   add_json_flag(exporting, context);
+
+  add_model_profile(group, context);
 }
 
 }  // namespace shoal::cli

@@ -71,9 +71,10 @@ SessionOptions Daemon::session_options(const DaemonParts& parts, const UpdateBox
 Daemon::Daemon(DaemonParts parts, UpdateBox box, ModelCache cache)
     : parts_(std::move(parts)), session_(session_options(parts_, box), parts_.clock->now()) {
   const ClientOptions& o = parts_.options;
-  worker_ = std::make_unique<Worker>(WorkerParts{std::move(box), std::move(cache), std::move(parts_.bulk), &parts_.data,
-                                                 parts_.clock, o.trainer, o.throttle, o.memory_limit, parts_.log},
-                                     [this](SessionEvent event) { mailbox_.post(std::move(event)); });
+  worker_ =
+      std::make_unique<Worker>(WorkerParts{std::move(box), std::move(cache), std::move(parts_.bulk), &parts_.data,
+                                           parts_.clock, o.trainer, o.throttle, o.memory_limit, o.budget, parts_.log},
+                               [this](SessionEvent event) { mailbox_.post(std::move(event)); });
 }
 
 protocol::Refusal Daemon::run() {

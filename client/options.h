@@ -34,6 +34,7 @@ struct ClientOptions {
   TrainerKind trainer = TrainerKind::kTorch;
   double throttle = 1;
   Bytes memory_limit{0};
+  Bytes budget{0};
   Bytes cache_quota{std::uint64_t{1} << 30};
   LogLevel log_level = LogLevel::kInfo;
 
@@ -55,6 +56,8 @@ struct ClientOptions {
     v("throttle", throttle, between(1.0, 1e6),
       "Makes every training step so many times longer, to stand in for a slower device");
     v("memory_limit", memory_limit, any, "Work whose model, update and data need more is refused; 0 is no limit");
+    v("budget", budget, any,
+      "Bytes that the engine may train in: it finds the fastest way that fits, or refuses the work; 0 is no limit");
     v("cache_quota", cache_quota, any, "Most bytes of models on disk");
     v("log_level", log_level, any, "debug, info, warning or error");
   }

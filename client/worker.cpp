@@ -137,8 +137,9 @@ Status Worker::take_trainer(const protocol::ModelFile& model) {
   if (trainer_ && trainer_model_ == text->second && trainer_->layout() == model.layout) return {};
   trainer_.reset();
   SHOAL_TRY_ASSIGN(const auto description, training::parse_description(text->second));
-  SHOAL_TRY_ASSIGN(trainer_, parts_.trainer == TrainerKind::kEngine ? training::engine::make_engine_trainer(description)
-                                                                    : training::make_torch_trainer(description));
+  SHOAL_TRY_ASSIGN(trainer_, parts_.trainer == TrainerKind::kEngine
+                                 ? training::engine::make_engine_trainer(description, {.budget = parts_.budget.count})
+                                 : training::make_torch_trainer(description));
   trainer_model_ = text->second;
   if (trainer_->layout() != model.layout)
     return Error(ErrorCode::kInvalid, "the model's tensors are not those that its description makes");
@@ -175,6 +176,8 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   };
   auto outcome = trainer_->train(model.values, parts_.data->dataset, rows, a.assignment.training, a.assignment.steps,
                                  a.assignment.seed, delta.values, between_steps);
+  if (!outcome.ok() && outcome.error().code() == ErrorCode::kExhausted)
+    return SessionEvent(refused(a.work, Refusal::kBudgetTooSmall, ": " + outcome.error().to_string()));
   if (!outcome.ok()) return std::move(outcome).error().because_of_this("training");
   if (const auto bad = judge(a.work, delta.values, a.assignment.bound)) return SessionEvent(*bad);
   delta_ = std::move(delta);
@@ -195,6 +198,8 @@ Result<SessionEvent> Worker::carry_out(const action::Evaluate& a) {
   SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   SHOAL_TRY(take_trainer(model));
   auto facts = trainer_->evaluate(model.values, parts_.data->dataset, rows);
+  if (!facts.ok() && facts.error().code() == ErrorCode::kExhausted)
+    return SessionEvent(refused(a.work, Refusal::kBudgetTooSmall, ": " + facts.error().to_string()));
   if (!facts.ok()) return std::move(facts).error().because_of_this("evaluation");
   return SessionEvent(event::EvaluationFinished{a.work, *facts});
 }

@@ -35,6 +35,7 @@ struct WorkerParts {
   TrainerKind trainer = TrainerKind::kTorch;
   double throttle = 1;    // every step takes so many times longer
   Bytes memory_limit{0};  // 0: none
+  Bytes budget{0};        // of the engine's training; 0: none
   Log* log = nullptr;
 };
 

@@ -259,7 +259,7 @@ Result<Json> submit(Service& service, const Json& args_json, const AdminTools& t
   if (!known.ok() || !known->is_null()) return known;
   SHOAL_TRY_ASSIGN(const JobId id,
                    on_owner<JobId>(service, [](Service& s) -> Result<JobId> { return s.next_job_id(); }));
-  SHOAL_TRY_ASSIGN(const ModelRef model, import_model(path, id, spec.optimizer, tools.models));
+  SHOAL_TRY_ASSIGN(const ModelRef model, import_model(path, id, spec.training.plan, spec.optimizer, tools.models));
 
   auto promise = std::make_shared<std::promise<Result<Json>>>();
   std::future<Result<Json>> answer = promise->get_future();

@@ -10,8 +10,8 @@ namespace shoal::coordinator {
 
 // Streams the file into the store as version 0 of `job`, after its header was checked: float32 tensors, sizes that
 // agree, finite values. kNotFound, kInvalid or kCorrupt, naming the file.
-Result<ModelRef> import_model(const std::string& path, JobId job, const aggregation::ServerOptimizerOptions& optimizer,
-                              ModelStore& models);
+Result<ModelRef> import_model(const std::string& path, JobId job, const std::string& plan,
+                              const aggregation::ServerOptimizerOptions& optimizer, ModelStore& models);
 
 // The safetensors file of a version, written to `path`.
 Status export_model(const ModelRef& model, const ModelStore& models, const std::string& path);

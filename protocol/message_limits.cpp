@@ -201,6 +201,7 @@ Status check(const CoordinatorMessage& message) { return check_any(message); }
 
 Status check(const TrainingSpec& training) {
   SHOAL_TRY(check_ranges(training, "training."));
+  if (!known(training.optimizer)) return Error(ErrorCode::kInvalid, "training.optimizer is unknown");
   if (training.plan.size() > kMaxPlanBytes || !is_one_line(training.plan))
     return Error(ErrorCode::kInvalid,
                  "training.plan is not one line of at most " + std::to_string(kMaxPlanBytes) + " bytes");

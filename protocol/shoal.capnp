@@ -166,4 +166,5 @@ struct Training {
   weightDecay @4 :Float64;
   proximal @5 :Float64;
   plan @6 :Text;
+  optimizer @7 :UInt8;
 }

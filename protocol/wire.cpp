@@ -85,10 +85,12 @@ void put(const TrainingSpec& t, schema::Training::Builder b) {
   b.setWeightDecay(t.weight_decay);
   b.setProximal(t.proximal);
   b.setPlan(t.plan);
+  b.setOptimizer(static_cast<std::uint8_t>(t.optimizer));
 }
 TrainingSpec get(schema::Training::Reader r) {
   return {.epochs = r.getEpochs(),
           .batch_size = r.getBatchSize(),
+          .optimizer = static_cast<LocalOptimizerKind>(r.getOptimizer()),
           .learning_rate = r.getLearningRate(),
           .momentum = r.getMomentum(),
           .weight_decay = r.getWeightDecay(),

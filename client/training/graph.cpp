@@ -18,6 +18,9 @@ class Builder {
  public:
   explicit Builder(const Shape& input) { graph_.values.push_back(input); }
 
+  // What is added from now on belongs to this layer of the description.
+  void begin_layer(std::size_t layer) { layer_ = static_cast<std::uint32_t>(layer); }
+
   ValueId linear(ValueId x, const std::string& name, std::uint32_t out, bool bias, bool head) {
     Op op{.kind = OpKind::kLinear, .inputs = {x}};
     dense(op, name, {out, shape(x)[0]}, bias, head);
@@ -120,6 +123,7 @@ class Builder {
 
   ValueId add(Op op, Shape after) {
     op.output = static_cast<ValueId>(graph_.values.size());
+    op.layer = layer_;
     graph_.ops.push_back(std::move(op));
     graph_.values.push_back(std::move(after));
     return graph_.ops.back().output;
@@ -140,6 +144,7 @@ class Builder {
   }
 
   Graph graph_;
+  std::uint32_t layer_ = 0;
 };
 
 ValueId lower(Builder& builder, const Layer& layer, ValueId x, bool head) {
@@ -187,7 +192,10 @@ Result<Graph> graph_of(const ModelDescription& model) {
     if (model.layers[i].kind == LayerKind::kLinear) head = i;
   Builder builder(model.input);
   ValueId x = 0;
-  for (std::size_t i = 0; i < model.layers.size(); ++i) x = lower(builder, model.layers[i], x, i == head);
+  for (std::size_t i = 0; i < model.layers.size(); ++i) {
+    builder.begin_layer(i);
+    x = lower(builder, model.layers[i], x, i == head);
+  }
   return std::move(builder).take(x);
 }
 

@@ -42,6 +42,7 @@ struct Op {
   std::uint32_t stride = 1;   // of the window
   std::uint32_t padding = 0;  // zeros on every edge
   std::uint32_t groups = 1;   // of a convolution's channels, or of a norm's
+  std::uint32_t layer = 0;    // of the description
 };
 
 // A tensor that training may change, and how PyTorch draws it.

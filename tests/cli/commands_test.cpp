@@ -37,10 +37,26 @@ Ended shoal(const std::string& arguments) {
 }
 
 TEST(Shoal, EveryCommandHasHelpWithAnExample) {
-  for (const char* command :
-       {"", "status", "report", "model init", "model inspect", "model export", "data inspect", "device invite",
-        "device list", "device show", "device approve", "device revoke", "job submit", "job list", "job show",
-        "job wait", "job follow", "job stop", "job export"}) {
+  for (const char* command : {"",
+                              "status",
+                              "report",
+                              "model init",
+                              "model inspect",
+                              "model export",
+                              "model profile",
+                              "data inspect",
+                              "device invite",
+                              "device list",
+                              "device show",
+                              "device approve",
+                              "device revoke",
+                              "job submit",
+                              "job list",
+                              "job show",
+                              "job wait",
+                              "job follow",
+                              "job stop",
+                              "job export"}) {
     const Ended help = shoal(std::string(command) + " --help");
     EXPECT_EQ(help.code, 0) << command;
     EXPECT_THAT(help.text, HasSubstr("Example:\n  shoal ")) << command;
@@ -64,6 +80,25 @@ TEST(Shoal, WithoutACoordinatorAdministrationIsThree) {
     EXPECT_EQ(ended.code, 3) << arguments;
     EXPECT_THAT(ended.text, HasSubstr("start shoal-coordinator")) << arguments;
   }
+}
+
+TEST(Shoal, ProfilesTheMemoryOfAStepBeforeTheFirstOne) {
+  const std::string command =
+      "model profile --arch mobilenetv2-0.35-lite --input 3x32x32 --classes 10 --plan lite+bias --batch 8 --adam";
+  const Ended shown = shoal(command);
+  EXPECT_EQ(shown.code, 0) << shown.text;
+  EXPECT_THAT(shown.text, HasSubstr("the peak of every step"));
+  EXPECT_THAT(shown.text, HasSubstr("8 examples at a time"));
+  const auto free = nlohmann::json::parse(shoal(command + " --json").text);
+  const auto tight = nlohmann::json::parse(shoal(command + " --json --budget 10MB").text);
+  EXPECT_GT(free["arena_bytes"], 10'000'000);
+  EXPECT_LE(tight["arena_bytes"], 10'000'000);
+  EXPECT_LE(tight["live_bytes"], tight["arena_bytes"]);
+  const auto live = free["live"].get<std::vector<std::size_t>>();
+  EXPECT_EQ(*std::ranges::max_element(live), free["live_bytes"]);
+  EXPECT_EQ(shoal(command + " --budget 100kB").code, 2) << "nothing fits";
+  EXPECT_EQ(shoal("model profile --arch cnn --input 1x28x28 --classes 10 --plan lite").code, 2) << "no such branches";
+  EXPECT_EQ(shoal("model profile --arch cnn").code, 2);
 }
 
 TEST(Shoal, MakesInspectsAndExportsModels) {

@@ -101,7 +101,9 @@ TEST_F(AdminTest, TheSameTokenTwiceAtOnceIsOneJobAndOneModel) {
 
 TEST_F(AdminTest, ASecondImportForATokenIsDropped) {
   const JobSpec spec = parse("two rounds").value();
-  const auto import = [&](JobId id) { return import_model(model, id, spec.optimizer, host.store.models).value(); };
+  const auto import = [&](JobId id) {
+    return import_model(model, id, spec.training.plan, spec.optimizer, host.store.models).value();
+  };
   const ModelRef first = import(JobId{1}), second = import(JobId{2});
   std::vector<JobId> done;
   host.ask([&](Service& s) {

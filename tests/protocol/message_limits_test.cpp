@@ -142,6 +142,7 @@ TEST(MessageLimitsTest, TrainingIsHeldToTheRangesOfItsOptions) {
       {"momentum", [](TrainingSpec& t) { t.momentum = 1; }},
       {"weight_decay", [](TrainingSpec& t) { t.weight_decay = kInfinity; }},
       {"proximal", [](TrainingSpec& t) { t.proximal = -1; }},
+      {"optimizer", [](TrainingSpec& t) { t.optimizer = static_cast<LocalOptimizerKind>(2); }},
       {"plan", [](TrainingSpec& t) { t.plan = std::string(kMaxPlanBytes + 1, 'p'); }},
       {"plan", [](TrainingSpec& t) { t.plan = "full\n"; }},
   };

@@ -92,6 +92,7 @@ Ticket random_ticket(Stream& stream) {
 TrainingSpec random_training(Stream& stream) {
   return {.epochs = static_cast<std::uint32_t>(1 + stream.below(10000)),
           .batch_size = static_cast<std::uint32_t>(1 + stream.below(65536)),
+          .optimizer = stream.below(2) == 0 ? LocalOptimizerKind::kSgd : LocalOptimizerKind::kAdam,
           .learning_rate = random_real(stream, 0, 1e3),
           .momentum = random_real(stream, 0, 0.9999),
           .weight_decay = random_real(stream, 0, 1),

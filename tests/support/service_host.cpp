@@ -72,7 +72,8 @@ JobId ServiceHost::submit(const coordinator::JobSpec& spec, std::uint64_t floats
   const TensorLayout layout = TensorLayout::make({{"w", {floats}, "backbone"}}).value();
   protocol::write_model(file, layout, std::vector<float>(floats), {}).value();
   const JobId id = ask([](Service& s) { return s.next_job_id(); });
-  const coordinator::ModelRef model = coordinator::import_model(file, id, spec.optimizer, store.models).value();
+  const coordinator::ModelRef model =
+      coordinator::import_model(file, id, spec.training.plan, spec.optimizer, store.models).value();
   std::promise<void> durable;
   ask([&](Service& s) { return s.submit(id, spec, model, "", [&](JobId) { durable.set_value(); }); }).value();
   durable.get_future().wait();

@@ -1,6 +1,7 @@
 #include "client/training/engine/arena.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 namespace shoal::client::training::engine {
@@ -8,12 +9,12 @@ namespace {
 
 constexpr std::size_t kUnused = SIZE_MAX;
 
-std::size_t aligned(std::size_t bytes) { return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment; }
-
 bool overlap(const Lifetime& a, const Lifetime& b) { return a.first <= b.last && b.first <= a.last; }
 
 std::vector<Lifetime> lifetimes_of(const Tape& tape) {
   std::vector<Lifetime> lifetimes(tape.buffers().size(), {kUnused, 0});
+  for (BufferId b = 0; b < lifetimes.size(); ++b)
+    if (tape.buffers()[b].life == Life::kInput) lifetimes[b].first = 0;
   for (std::size_t i = 0; i < tape.instructions().size(); ++i)
     for (const BufferId buffer : tape.instructions()[i].uses) {
       lifetimes[buffer].first = std::min(lifetimes[buffer].first, i);
@@ -22,8 +23,7 @@ std::vector<Lifetime> lifetimes_of(const Tape& tape) {
   return lifetimes;
 }
 
-// Large buffers first, each at the lowest place where it fits between those that live at the same time (Pisarchyk and
-// Lee 2020, "greedy by size").
+// Each buffer at the lowest place where it fits between those that live at the same time (Pisarchyk and Lee 2020).
 class Placement {
  public:
   explicit Placement(std::size_t begin) : begin_(begin), end_(begin) {}
@@ -60,25 +60,40 @@ ArenaPlan plan_arena(const Tape& tape) {
   plan.offsets.resize(buffers.size());
   std::vector<BufferId> transient;
   for (BufferId b = 0; b < buffers.size(); ++b) {
-    if (buffers[b].kept) {
+    if (buffers[b].life == Life::kKept) {
       plan.offsets[b] = plan.kept_bytes;
       plan.kept_bytes += aligned(buffers[b].bytes);
     } else if (plan.lifetimes[b].first != kUnused) {
       transient.push_back(b);
     }
   }
-  std::ranges::stable_sort(transient, [&](BufferId a, BufferId b) { return buffers[a].bytes > buffers[b].bytes; });
-  Placement placement(plan.kept_bytes);
   std::vector<std::size_t> live(tape.instructions().size() + 1);  // change of the live bytes at each instruction
   for (const BufferId b : transient) {
-    const std::size_t bytes = aligned(buffers[b].bytes);
-    plan.offsets[b] = placement.place(bytes, plan.lifetimes[b]);
-    live[plan.lifetimes[b].first] += bytes;
-    live[plan.lifetimes[b].last + 1] -= bytes;  // wraps, and so does the sum
+    live[plan.lifetimes[b].first] += aligned(buffers[b].bytes);
+    live[plan.lifetimes[b].last + 1] -= aligned(buffers[b].bytes);  // wraps, and so does the sum
   }
   std::partial_sum(live.begin(), live.end(), live.begin());
   plan.live_bytes = plan.kept_bytes + *std::ranges::max_element(live);
-  plan.bytes = placement.end();
+
+  // No order is the best for all; the first is for most.
+  const auto bytes = [&](BufferId b) { return buffers[b].bytes; };
+  const auto span = [&](BufferId b) { return plan.lifetimes[b].last - plan.lifetimes[b].first + 1; };
+  const auto first = [&](BufferId b) { return plan.lifetimes[b].first; };
+  const std::function<bool(BufferId, BufferId)> orders[] = {
+      [&](BufferId a, BufferId b) { return bytes(a) > bytes(b); },
+      [&](BufferId a, BufferId b) { return bytes(a) * span(a) > bytes(b) * span(b); },
+      [&](BufferId a, BufferId b) { return span(a) > span(b); },
+      [&](BufferId a, BufferId b) { return first(a) < first(b); },
+  };
+  for (const auto& before : orders) {
+    std::ranges::stable_sort(transient, before);
+    Placement placement(plan.kept_bytes);
+    std::vector<std::size_t> offsets = plan.offsets;
+    for (const BufferId b : transient) offsets[b] = placement.place(aligned(buffers[b].bytes), plan.lifetimes[b]);
+    if (plan.bytes != 0 && placement.end() >= plan.bytes) continue;
+    plan.offsets = std::move(offsets);
+    plan.bytes = placement.end();
+  }
   return plan;
 }
 

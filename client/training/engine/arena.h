@@ -11,6 +11,10 @@ namespace shoal::client::training::engine {
 
 inline constexpr std::size_t kBufferAlignment = 64;  // a cache line, and the widest vector
 
+inline constexpr std::size_t aligned(std::size_t bytes) {
+  return (bytes + kBufferAlignment - 1) / kBufferAlignment * kBufferAlignment;
+}
+
 struct Lifetime {
   std::size_t first = 0, last = 0;  // instructions, inclusive
 };

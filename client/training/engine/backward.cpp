@@ -67,21 +67,39 @@ void Compiler::backward_dense(const Op& op, BufferId gy) {
     });
     small_gradient_done(*op.bias, gradient);
   }
-  const BufferId x = values_[op.inputs[0]], weight = program_.parameters_[*op.weight];
+  const BufferId x = values_[op.inputs[0]];
   const auto input_gradient = [&] {
     if (!needs_gradient_[op.inputs[0]]) return;
     const BufferId gx = fresh_gradient(op.inputs[0]);
     if (product)
-      linear_input_gradient(emit_, name + " input gradient", product_shape(op), gy, weight, gx);
+      for (const LinearShape& part : product_parts(op))
+        linear_input_gradient(emit_, name + " input gradient", part, gy, part_of_weight(op, part), gx, part.first > 0);
     else
-      convolution_input_gradient(emit_, name + " input gradient", convolution_shape(op), gy, weight, gx);
+      convolution_input_gradient(emit_, name + " input gradient", convolution_shape(op), gy, weight_values(*op.weight),
+                                 gx);
     give(op.inputs[0], gx);
   };
   if (!trains(op.weight)) return input_gradient();
   const std::string what = name + " weight gradient";
-  if (product && sgd_.plain() && !options_.accumulate) {
+  if (product && optimizer_.plain() && !options_.accumulate) {
     input_gradient();  // from the weight before the step
-    return linear_weight_gradient(emit_, name + " step", product_shape(op), gy, x, weight, -sgd_.rate(), true);
+    return linear_weight_gradient(emit_, name + " step", product_shape(op), gy, x,
+                                  program_.parameters_[*op.weight].values, -optimizer_.rate(), true);
+  }
+  if (is_depthwise(op)) {
+    const BufferId gradient = tape_.floats(what, program_.parameters_[*op.weight].count);
+    const ConvolutionShape c = convolution_shape(op);
+    const auto size = [](std::int64_t extent) { return static_cast<std::size_t>(extent); };
+    const kernels::DepthwiseShape shape{options_.examples, size(c.height),     size(c.width),
+                                        size(c.in),        size(c.out_height), size(c.out_width),
+                                        size(c.kernel),    size(c.stride),     size(c.padding)};
+    tape_.add(what, {gy, x, gradient}, [=](const Addresses& at) -> Kernel {
+      return [=, from = at.floats(gy), in = at.floats(x), to = at.floats(gradient)] {
+        kernels::depthwise_gradient(from, in, shape, to);
+      };
+    });
+    input_gradient();
+    return small_gradient_done(*op.weight, gradient);
   }
   const BufferId gradient = gradient_target(*op.weight);
   const auto weight_gradient = [&] {
@@ -103,7 +121,7 @@ void Compiler::backward_norm(const Op& op, const Kept& kept, BufferId gy) {
   const std::string name = name_of_op(op);
   const BufferId scratch = tape_.floats(name + " gradient scratch", 4 * shape.channels);
   const bool wants_input = needs_gradient_[op.inputs[0]];
-  const BufferId scale = program_.parameters_[*op.weight];
+  const BufferId scale = program_.parameters_[*op.weight].values;
   const auto vector = [&](bool wanted, const char* what) {
     return wanted ? std::optional(tape_.floats(name + what, shape.channels)) : std::nullopt;
   };

@@ -10,7 +10,7 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
     : graph_(graph),
       trained_(trained),
       options_(options),
-      sgd_(options.spec),
+      optimizer_(options.spec, options.moments),
       program_(program),
       tape_(program.tape_),
       emit_{program.tape_, std::make_shared<OneDnn>()},
@@ -19,7 +19,7 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
       needs_gradient_(graph.values.size()),
       values_(graph.values.size()),
       gradients_(graph.values.size()),
-      velocities_(graph.parameters.size()),
+      optimizer_states_(graph.parameters.size()),
       accumulators_(graph.parameters.size()) {
   for (const Op& op : graph.ops) {
     for (const ValueId value : op.inputs) {
@@ -34,9 +34,25 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
 void Compiler::run() {
   place_state();
   std::vector<Kept> kept(graph_.ops.size());
-  for (std::size_t i = 0; i < graph_.ops.size(); ++i) forward(graph_.ops[i], kept[i]);
+  const std::vector<Segment> again = segments();
+  // What enters a segment is read twice. Values are numbered as they are made.
+  for (const Segment& segment : again)
+    for (std::size_t i = segment.first; i < segment.end; ++i)
+      for (const ValueId value : graph_.ops[i].inputs)
+        if (value < graph_.ops[segment.first].output) ++consumers_[value];
+  auto next = again.begin();
+  for (std::size_t i = 0; i < graph_.ops.size(); ++i) {
+    if (next != again.end() && i >= next->end) ++next;
+    keeping_ = next == again.end() || i < next->first;
+    forward(graph_.ops[i], kept[i]);
+  }
+  keeping_ = true;
   loss();
-  for (std::size_t i = graph_.ops.size(); i-- > 0;) backward(graph_.ops[i], kept[i]);
+  auto last = again.rbegin();
+  for (std::size_t i = graph_.ops.size(); i-- > 0;) {
+    if (last != again.rend() && i + 1 == last->end) forward_again(*last++, kept);
+    backward(graph_.ops[i], kept[i]);
+  }
   program_.pass_end_ = tape_.instructions().size();
   finish_step();
 }
@@ -58,6 +74,12 @@ std::string Compiler::name_of_op(const Op& op) const {
 bool Compiler::is_product(const Op& op) const {
   return op.kind == OpKind::kLinear ||
          (op.kind == OpKind::kConv2d && op.kernel == 1 && op.stride == 1 && op.padding == 0 && op.groups == 1);
+}
+
+bool Compiler::is_depthwise(const Op& op) const {
+  const std::uint32_t channels = graph_.shape(op.inputs[0])[0];
+  return op.kind == OpKind::kConv2d && op.groups == channels && graph_.shape(op.output)[0] == channels &&
+         kernels::has_depthwise_gradient(op.kernel);
 }
 
 LinearShape Compiler::product_shape(const Op& op) const {
@@ -87,28 +109,73 @@ kernels::PoolShape Compiler::pool_shape(const Op& op) const {
 void Compiler::place_state() {
   std::uint64_t offset = 0;
   for (ParameterId p = 0; p < graph_.parameters.size(); ++p) {
-    std::size_t n = 1;
-    for (const std::uint64_t extent : graph_.parameters[p].spec.shape) n *= extent;
-    program_.parameters_[p] = tape_.floats(graph_.parameters[p].spec.name, n, true);
-    program_.parameter_offsets_.push_back(offset);
-    offset += n;
-    if (!options_.train || !trained_[p]) continue;
-    const std::string& name = graph_.parameters[p].spec.name;
-    if (sgd_.has_momentum()) velocities_[p] = tape_.floats(name + " velocity", n, true);
-    if (options_.accumulate) accumulators_[p] = tape_.floats(name + " gradient", n, true);
-    for (const auto& state : {velocities_[p], accumulators_[p]})
+    const TensorSpec& spec = graph_.parameters[p].spec;
+    Program::Stored& stored = program_.parameters_[p];
+    stored.offset = offset;
+    stored.count = 1;
+    for (const std::uint64_t extent : spec.shape) stored.count *= extent;
+    stored.rows = spec.shape.empty() ? 1 : spec.shape[0];
+    offset += stored.count;
+    const bool trained = options_.train && trained_[p];
+    if (options_.frozen == FrozenWeights::kInt8 && !trained && spec.shape.size() > 1) {
+      stored.values = tape_.buffer(spec.name, stored.count, Life::kKept);
+      stored.scales = tape_.floats(spec.name + " scales", stored.rows, Life::kKept);
+      program_.state_.frozen += stored.count + stored.rows * sizeof(float);
+    } else {
+      stored.values = tape_.floats(spec.name, stored.count, Life::kKept);
+      (trained ? program_.state_.trained : program_.state_.frozen) += stored.count * sizeof(float);
+    }
+    if (!trained) continue;
+    if (const std::size_t bytes = optimizer_.state_bytes(stored.count); bytes > 0)
+      optimizer_states_[p] = tape_.buffer(spec.name + " moments", bytes, Life::kKept);
+    if (options_.accumulate) accumulators_[p] = tape_.floats(spec.name + " gradient", stored.count, Life::kKept);
+    program_.state_.moments += optimizer_.state_bytes(stored.count);
+    program_.state_.gradients += options_.accumulate ? stored.count * sizeof(float) : 0;
+    for (const auto& state : {optimizer_states_[p], accumulators_[p]})
       if (state) program_.zeroed_.push_back(*state);
   }
   program_.examples_ = options_.examples;
   program_.example_size_ = count(0);
-  values_[0] = program_.input_ = tape_.floats("examples", options_.examples * count(0), true);
-  program_.labels_ = tape_.buffer("labels", options_.examples * sizeof(std::uint32_t), true);
+  values_[0] = program_.input_ = tape_.floats("examples", options_.examples * count(0), Life::kInput);
+  program_.labels_ = tape_.buffer("labels", options_.examples * sizeof(std::uint32_t), Life::kInput);
+}
+
+// Some rows of a weight as floats, for the instruction that follows.
+BufferId Compiler::weight_rows(ParameterId p, std::size_t first, std::size_t rows) {
+  const Program::Stored& stored = program_.parameters_[p];
+  if (!stored.scales) return stored.values;
+  const std::string& name = graph_.parameters[p].spec.name;
+  const std::size_t columns = stored.count / stored.rows;
+  const BufferId values = tape_.floats(name + " values", rows * columns);
+  tape_.add(name + " dequantize", {stored.values, *stored.scales, values}, [=](const Addresses& at) -> Kernel {
+    return [=, from = at.of<std::int8_t>(stored.values) + first * columns, scales = at.floats(*stored.scales) + first,
+            to = at.floats(values)] { kernels::dequantize_rows(from, scales, rows, columns, to); };
+  });
+  return values;
+}
+
+BufferId Compiler::part_of_weight(const Op& op, const LinearShape& part) {
+  return weight_rows(*op.weight, static_cast<std::size_t>(part.first), static_cast<std::size_t>(part.out));
+}
+
+BufferId Compiler::weight_values(ParameterId p) { return weight_rows(p, 0, program_.parameters_[p].rows); }
+
+// A quantized weight of a matrix product is used some rows at a time, so that little of it is ever in float32.
+std::vector<LinearShape> Compiler::product_parts(const Op& op) const {
+  constexpr std::int64_t kFloatsAtOnce = 1 << 16;
+  const LinearShape all = product_shape(op);
+  if (!program_.parameters_[*op.weight].scales || all.in * all.out <= kFloatsAtOnce) return {all};
+  const std::int64_t rows = std::max<std::int64_t>(16, kFloatsAtOnce / all.in / 16 * 16);
+  std::vector<LinearShape> parts;
+  for (std::int64_t first = 0; first < all.out; first += rows)
+    parts.push_back({all.rows, all.in, std::min(rows, all.out - first), first, all.out});
+  return parts;
 }
 
 // ---- forward ----
 
 bool Compiler::keeps_input(const Op& op) const {
-  if (!options_.train) return false;
+  if (!options_.train || !keeping_) return false;
   if (op.kind == OpKind::kGroupNorm)
     return trains(op.weight) || (needs_gradient_[op.inputs[0]] && options_.norm_gradient == NormGradient::kExact);
   return trains(op.weight);
@@ -128,23 +195,24 @@ BufferId Compiler::output(const Op& op, bool in_place) {
 void Compiler::forward(const Op& op, Kept& kept) {
   const BufferId x = values_[op.inputs[0]];
   const std::size_t n = options_.examples * count(op.output);
-  const auto parameter = [&](std::optional<ParameterId> p) {
-    return p ? std::optional(program_.parameters_[*p]) : std::nullopt;
-  };
   switch (op.kind) {
     case OpKind::kLinear:
     case OpKind::kConv2d: {
       const BufferId y = values_[op.output] = output(op, false);
-      if (is_product(op))
-        return linear(emit_, name_of_op(op), product_shape(op), x, *parameter(op.weight), parameter(op.bias), y);
-      return convolution(emit_, name_of_op(op), convolution_shape(op), x, *parameter(op.weight), parameter(op.bias), y);
+      std::optional<BufferId> bias;
+      if (op.bias) bias = program_.parameters_[*op.bias].values;
+      if (!is_product(op))
+        return convolution(emit_, name_of_op(op), convolution_shape(op), x, weight_values(*op.weight), bias, y);
+      for (const LinearShape& part : product_parts(op))
+        linear(emit_, name_of_op(op), part, x, part_of_weight(op, part), bias, y);
+      return;
     }
     case OpKind::kGroupNorm: return forward_norm(op, kept);
     case OpKind::kRelu:
     case OpKind::kRelu6: {
       const float cap = op.kind == OpKind::kRelu6 ? 6.0f : std::numeric_limits<float>::infinity();
       const BufferId y = values_[op.output] = output(op, true);
-      if (!needs_gradient_[op.inputs[0]]) {
+      if (!keeping_ || !needs_gradient_[op.inputs[0]]) {
         return tape_.add(name_of_op(op), {x, y}, [=](const Addresses& at) -> Kernel {
           return [=, from = at.floats(x), to = at.floats(y)] { kernels::relu(from, to, nullptr, n, cap); };
         });
@@ -186,7 +254,7 @@ void Compiler::forward_norm(const Op& op, Kept& kept) {
   const kernels::NormShape shape = norm_shape(op);
   const BufferId x = values_[op.inputs[0]];
   const BufferId y = values_[op.output] = output(op, !keeps_input(op));
-  const BufferId scale = program_.parameters_[*op.weight], shift = program_.parameters_[*op.bias];
+  const BufferId scale = program_.parameters_[*op.weight].values, shift = program_.parameters_[*op.bias].values;
   const std::string name = name_of_op(op);
   kept.mean = tape_.floats(name + " mean", shape.examples * shape.groups);
   kept.rstd = tape_.floats(name + " rstd", shape.examples * shape.groups);
@@ -222,7 +290,7 @@ void Compiler::forward_pool(const Op& op, Kept& kept) {
     return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(x), to = at.floats(y)] { kernels::average_pool(from, shape, to); };
     });
-  if (!needs_gradient_[op.inputs[0]])
+  if (!keeping_ || !needs_gradient_[op.inputs[0]])
     return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(x), to = at.floats(y)] { kernels::max_pool(from, shape, to, nullptr); };
     });
@@ -252,6 +320,47 @@ void Compiler::forward_flatten(const Op& op) {
   });
 }
 
+// ---- rematerialization ----
+
+// Spans below everything that is trained keep nothing anyway.
+std::vector<Compiler::Segment> Compiler::segments() const {
+  std::vector<Segment> found;
+  for (const LayerSpan& span : options_.rematerialize) {
+    Segment segment{0, 0};
+    for (std::size_t i = 0; i < graph_.ops.size(); ++i) {
+      if (graph_.ops[i].layer < span.first) segment.first = i + 1;
+      if (graph_.ops[i].layer < span.end) segment.end = i + 1;
+    }
+    if (segment.first < segment.end && needs_gradient_[graph_.ops[segment.end - 1].output]) found.push_back(segment);
+  }
+  return found;
+}
+
+bool Compiler::produces_kept(const Op& op) const {
+  const bool passes = needs_gradient_[op.inputs[0]];
+  switch (op.kind) {
+    case OpKind::kGroupNorm: return passes || trains(op.weight);
+    case OpKind::kRelu:
+    case OpKind::kRelu6:
+    case OpKind::kMaxPool: return passes;
+    default: return false;
+  }
+}
+
+// Emits those operations once more whose results the backward pass over the segment reads.
+void Compiler::forward_again(const Segment& segment, std::vector<Kept>& kept) {
+  std::vector<bool> read(graph_.values.size()), wanted(graph_.ops.size());
+  for (std::size_t i = segment.end; i-- > segment.first;) {
+    const Op& op = graph_.ops[i];
+    wanted[i] = read[op.output] || produces_kept(op);
+    if (keeps_input(op)) read[op.inputs[0]] = true;
+    if (!wanted[i]) continue;
+    for (const ValueId value : op.inputs) read[value] = true;
+  }
+  for (std::size_t i = segment.first; i < segment.end; ++i)
+    if (wanted[i]) forward(graph_.ops[i], kept[i]);
+}
+
 // ---- loss ----
 
 // The gradient of the logits takes their place.
@@ -270,7 +379,7 @@ void Compiler::loss() {
 
 BufferId Compiler::gradient_target(ParameterId p) {
   if (accumulators_[p]) return *accumulators_[p];
-  return tape_.buffer(graph_.parameters[p].spec.name + " gradient", tape_.buffers()[program_.parameters_[p]].bytes);
+  return tape_.buffer(graph_.parameters[p].spec.name + " gradient", program_.parameters_[p].count * sizeof(float));
 }
 
 // For gradients of a vector: those of an accumulated step are added up here, not by the kernel that makes them.
@@ -284,15 +393,17 @@ void Compiler::small_gradient_done(ParameterId p, BufferId gradient) {
 }
 
 void Compiler::update(ParameterId p, BufferId gradient) {
-  const BufferId weights = program_.parameters_[p];
-  const std::size_t n = tape_.buffers()[weights].bytes / sizeof(float);
+  const BufferId weights = program_.parameters_[p].values;
+  const std::size_t n = program_.parameters_[p].count;
   std::vector<BufferId> uses{weights, gradient};
-  if (velocities_[p]) uses.push_back(*velocities_[p]);
+  if (optimizer_states_[p]) uses.push_back(*optimizer_states_[p]);
   tape_.add(graph_.parameters[p].spec.name + " update", uses,
-            [=, sgd = sgd_, pass = pass_, velocity = velocities_[p],
-             offset = program_.parameter_offsets_[p]](const Addresses& at) -> Kernel {
-              return [=, w = at.floats(weights), g = at.floats(gradient),
-                      v = velocity ? at.floats(*velocity) : nullptr] { sgd.apply(w, g, pass->model + offset, v, n); };
+            [=, optimizer = optimizer_, pass = pass_, state = optimizer_states_[p],
+             offset = program_.parameters_[p].offset](const Addresses& at) -> Kernel {
+              return
+                  [=, w = at.floats(weights), g = at.floats(gradient), s = state ? at.of<std::byte>(*state) : nullptr] {
+                    optimizer.apply(w, g, pass->model + offset, s, n, pass->step);
+                  };
             });
 }
 

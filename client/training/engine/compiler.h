@@ -24,18 +24,28 @@ class Compiler {
     BufferId mask = 0, mean = 0, rstd = 0, chosen = 0;
   };
 
+  // Operations of one span, by index: from `first` to before `end`.
+  struct Segment {
+    std::size_t first, end;
+  };
+
   bool trains(std::optional<ParameterId> parameter) const { return parameter && trained_[*parameter]; }
   bool keeps_input(const Op& op) const;
   std::size_t count(ValueId value) const;  // floats of one example
   std::string name_of_op(const Op& op) const;
   // A linear layer, or a 1x1 convolution: both are one matrix product.
   bool is_product(const Op& op) const;
+  bool is_depthwise(const Op& op) const;
   LinearShape product_shape(const Op& op) const;
   ConvolutionShape convolution_shape(const Op& op) const;
   kernels::NormShape norm_shape(const Op& op) const;
   kernels::PoolShape pool_shape(const Op& op) const;
 
   void place_state();
+  BufferId weight_rows(ParameterId parameter, std::size_t first, std::size_t rows);
+  BufferId weight_values(ParameterId parameter);
+  BufferId part_of_weight(const Op& op, const LinearShape& part);
+  std::vector<LinearShape> product_parts(const Op& op) const;
   void forward(const Op& op, Kept& kept);
   void forward_norm(const Op& op, Kept& kept);
   void forward_pool(const Op& op, Kept& kept);
@@ -47,6 +57,11 @@ class Compiler {
   void backward_elementwise(const Op& op, const Kept& kept, BufferId gy);
   void backward_reshaping(const Op& op, const Kept& kept, BufferId gy);
   void finish_step();
+
+  // Rematerialization.
+  std::vector<Segment> segments() const;
+  bool produces_kept(const Op& op) const;
+  void forward_again(const Segment& segment, std::vector<Kept>& kept);
 
   // The buffer of op.output: its input's where that may be overwritten, else a fresh one.
   BufferId output(const Op& op, bool in_place);
@@ -65,7 +80,7 @@ class Compiler {
   const Graph& graph_;
   const std::vector<bool>& trained_;
   const ProgramOptions& options_;
-  const SgdStep sgd_;
+  const LocalOptimizer optimizer_;
   Program& program_;
   Tape& tape_;
   Emitter emit_;
@@ -73,11 +88,12 @@ class Compiler {
 
   std::vector<std::uint32_t> consumers_;  // of each value
   std::vector<bool> needs_gradient_;      // of each value: something trained lies below it
+  bool keeping_ = true;                   // does the forward pass that is emitted keep what backward needs?
   std::vector<BufferId> values_;
   std::vector<bool> shared_;  // by buffer: two values that are both still read
   std::vector<std::optional<BufferId>> gradients_;
   std::vector<std::uint32_t> holders_;  // by buffer: values whose gradient it is
-  std::vector<std::optional<BufferId>> velocities_, accumulators_;
+  std::vector<std::optional<BufferId>> optimizer_states_, accumulators_;
 };
 
 }  // namespace shoal::client::training::engine

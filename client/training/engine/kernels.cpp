@@ -216,6 +216,25 @@ void group_norm_constant_gradient(const float* gy, const float* scale, const flo
   }
 }
 
+void quantize_rows(const float* weight, std::size_t rows, std::size_t columns, std::int8_t* values, float* scales) {
+  for (std::size_t row = 0; row < rows; ++row) {
+    const float* const w = weight + row * columns;
+    float largest = 0;
+    for (std::size_t i = 0; i < columns; ++i) largest = std::max(largest, std::abs(w[i]));
+    scales[row] = largest / 127;
+    const float inverse = largest > 0 ? 127 / largest : 0;
+    for (std::size_t i = 0; i < columns; ++i)
+      values[row * columns + i] = static_cast<std::int8_t>(std::lrint(w[i] * inverse));
+  }
+}
+
+SHOAL_VECTOR_CLONES void dequantize_rows(const std::int8_t* values, const float* scales, std::size_t rows,
+                                         std::size_t columns, float* weight) {
+  for (std::size_t row = 0; row < rows; ++row)
+    for (std::size_t i = 0; i < columns; ++i)
+      weight[row * columns + i] = static_cast<float>(values[row * columns + i]) * scales[row];
+}
+
 void max_pool(const float* x, const PoolShape& s, float* y, std::uint8_t* chosen) {
   const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
   for (std::size_t n = 0; n < s.examples; ++n)

@@ -34,6 +34,19 @@ void group_norm_gradient(const float* gy, const float* x, const float* scale, co
 void group_norm_constant_gradient(const float* gy, const float* scale, const float* rstd, const NormShape& shape,
                                   float* gx, float* scratch);
 
+struct DepthwiseShape {
+  std::size_t examples, height, width, channels, out_height, out_width, kernel, stride, padding;
+};
+// The gradient [channels, kernel, kernel] of a depthwise convolution's weight, for the kernels that
+// has_depthwise_gradient names.
+bool has_depthwise_gradient(std::size_t kernel);
+void depthwise_gradient(const float* gy, const float* x, const DepthwiseShape& shape, float* gw);
+
+// Rows of a weight as int8: each row's largest magnitude becomes 127, `scales` [rows] is what one step is worth.
+void quantize_rows(const float* weight, std::size_t rows, std::size_t columns, std::int8_t* values, float* scales);
+void dequantize_rows(const std::int8_t* values, const float* scales, std::size_t rows, std::size_t columns,
+                     float* weight);
+
 struct PoolShape {
   std::size_t examples, height, width, channels;  // of the input
   std::size_t kernel, stride, out_height, out_width;

@@ -14,7 +14,7 @@ class BoundPrimitive {
                  const Addresses& at)
       : dnn_(std::move(dnn)), primitive_(std::move(primitive)) {
     for (const Argument& a : arguments) {
-      memories_.emplace_back(a.format, dnn_->engine, at.of<void>(a.buffer));
+      memories_.emplace_back(a.format, dnn_->engine, at.of<std::byte>(a.buffer) + a.offset);
       arguments_.push_back({a.index, memories_.back().get()});
     }
   }
@@ -50,13 +50,7 @@ void add_bound(Tape& tape, const std::shared_ptr<OneDnn>& dnn, std::string name,
 
 void add_reorder(Tape& tape, const std::shared_ptr<OneDnn>& dnn, std::string name, const Argument& from,
                  const Argument& to, bool add) {
-  dnnl::primitive_attr attributes = with_own_scratch();
-  if (add) {
-    dnnl::post_ops sum;
-    sum.append_sum();
-    attributes.set_post_ops(sum);
-  }
-  const dnnl::reorder::primitive_desc descriptor(dnn->engine, from.format, dnn->engine, to.format, attributes);
+  const dnnl::reorder::primitive_desc descriptor(dnn->engine, from.format, dnn->engine, to.format, summing(add));
   add_primitive(tape, dnn, std::move(name), descriptor, dnnl::reorder(descriptor),
                 {{DNNL_ARG_FROM, from.format, from.buffer}, {DNNL_ARG_TO, to.format, to.buffer}});
 }

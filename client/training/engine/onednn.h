@@ -23,11 +23,22 @@ inline dnnl::primitive_attr with_own_scratch() {
   return attributes;
 }
 
+// The same, for a primitive that adds its result to what is there.
+inline dnnl::primitive_attr summing(bool add) {
+  dnnl::primitive_attr attributes = with_own_scratch();
+  if (!add) return attributes;
+  dnnl::post_ops sum;
+  sum.append_sum();
+  attributes.set_post_ops(sum);
+  return attributes;
+}
+
 // An argument of a primitive: DNNL_ARG_..., its format, its buffer.
 struct Argument {
   int index;
   dnnl::memory::desc format;
   BufferId buffer;
+  std::size_t offset = 0;  // bytes
 };
 
 // Adds `primitive` to the tape, with a scratch buffer when it wants one.

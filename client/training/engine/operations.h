@@ -19,13 +19,17 @@ struct Emitter {
 
 struct LinearShape {
   std::int64_t rows, in, out;
+  // Only the output features from `first` on: y and gy have a row of `all` of them. 0: all of them.
+  std::int64_t first = 0, all = 0;
+
+  std::int64_t width() const { return all == 0 ? out : all; }
 };
-// y = x * weight^T + bias
+// y = x * weight^T + bias; `weight` holds `out` rows, `bias` all of them.
 void linear(const Emitter& emit, const std::string& name, const LinearShape& shape, BufferId x, BufferId weight,
             std::optional<BufferId> bias, BufferId y);
-// gx = gy * weight
+// gx = gy * weight, or that added to it
 void linear_input_gradient(const Emitter& emit, const std::string& name, const LinearShape& shape, BufferId gy,
-                           BufferId weight, BufferId gx);
+                           BufferId weight, BufferId gx, bool add);
 // target = factor * gy^T * x, or that added to it. With factor = -learning rate and the weight as target this is a step
 // of SGD without a gradient in memory.
 void linear_weight_gradient(const Emitter& emit, const std::string& name, const LinearShape& shape, BufferId gy,

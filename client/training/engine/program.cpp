@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/units.h"
 #include "client/training/engine/compiler.h"
 
 namespace shoal::client::training::engine {
@@ -36,7 +37,6 @@ Result<std::unique_ptr<Program>> Program::compile(const Graph& graph, const std:
     std::unique_ptr<Program> program(new Program(graph.parameters.size()));
     Compiler(graph, trained, options, *program).run();
     program->plan_ = plan_arena(program->tape_);
-    SHOAL_TRY(program->bind());
     return program;
   } catch (const dnnl::error& e) {
     return Error(ErrorCode::kFailed, std::string("oneDNN cannot compile the model: ") + e.what());
@@ -44,26 +44,35 @@ Result<std::unique_ptr<Program>> Program::compile(const Graph& graph, const std:
 }
 
 Status Program::bind() {
-  arena_ = std::make_unique<ArenaMemory>(std::max<std::size_t>(plan_.bytes, 1));
-  if (arena_->begin == nullptr)
-    return Error(ErrorCode::kExhausted, "there are no " + std::to_string(plan_.bytes) + " bytes for training");
+  auto arena = std::make_unique<ArenaMemory>(std::max<std::size_t>(plan_.bytes, 1));
+  if (arena->begin == nullptr)
+    return Error(ErrorCode::kExhausted, "there are no " + human_bytes(plan_.bytes) + " for training");
+  arena_ = std::move(arena);
   const Addresses at(arena_->begin, plan_.offsets);
   for (const Instruction& instruction : tape_.instructions()) kernels_.push_back(instruction.bind(at));
   return {};
 }
 
-void Program::load(std::span<const float> model) {
+Status Program::load(std::span<const float> model) {
+  if (!arena_) SHOAL_TRY(bind());
   const Addresses at(arena_->begin, plan_.offsets);
-  for (std::size_t p = 0; p < parameters_.size(); ++p)
-    std::memcpy(at.of<void>(parameters_[p]), model.data() + parameter_offsets_[p],
-                tape_.buffers()[parameters_[p]].bytes);
+  for (const Stored& p : parameters_) {
+    const float* const from = model.data() + p.offset;
+    if (p.scales)
+      kernels::quantize_rows(from, p.rows, p.count / p.rows, at.of<std::int8_t>(p.values), at.floats(*p.scales));
+    else
+      std::copy_n(from, p.count, at.floats(p.values));
+  }
   for (const BufferId buffer : zeroed_) std::memset(at.of<void>(buffer), 0, tape_.buffers()[buffer].bytes);
   pass_->model = model.data();
+  pass_->step = 1;
+  return {};
 }
 
 std::span<const float> Program::parameter(ParameterId parameter) const {
-  const BufferId buffer = parameters_[parameter];
-  return {Addresses(arena_->begin, plan_.offsets).floats(buffer), tape_.buffers()[buffer].bytes / sizeof(float)};
+  const Stored& p = parameters_[parameter];
+  SHOAL_CHECK(!p.scales, "a quantized parameter is not to be read");
+  return {Addresses(arena_->begin, plan_.offsets).floats(p.values), p.count};
 }
 
 std::span<float> Program::example(std::size_t place) {
@@ -84,6 +93,7 @@ kernels::Scores Program::pass(std::size_t examples, float share) {
 
 void Program::finish() {
   for (std::size_t i = pass_end_; i < kernels_.size(); ++i) kernels_[i]();
+  ++pass_->step;
 }
 
 }  // namespace shoal::client::training::engine

@@ -13,10 +13,16 @@ namespace shoal::client::training::engine {
 
 using BufferId = std::uint32_t;
 
+enum class Life : std::uint8_t {
+  kTransient,  // from its first use in a step to its last
+  kInput,      // written before the step, until its last use
+  kKept,       // from step to step
+};
+
 struct Buffer {
   std::string name;
   std::size_t bytes = 0;
-  bool kept = false;  // lives from step to step; else from its first use in a step to its last
+  Life life = Life::kTransient;
 };
 
 // Where every buffer lies in the arena.
@@ -46,12 +52,12 @@ struct Instruction {
 
 class Tape {
  public:
-  BufferId buffer(std::string name, std::size_t bytes, bool kept = false) {
-    buffers_.push_back({std::move(name), bytes, kept});
+  BufferId buffer(std::string name, std::size_t bytes, Life life = Life::kTransient) {
+    buffers_.push_back({std::move(name), bytes, life});
     return static_cast<BufferId>(buffers_.size() - 1);
   }
-  BufferId floats(std::string name, std::size_t count, bool kept = false) {
-    return buffer(std::move(name), count * sizeof(float), kept);
+  BufferId floats(std::string name, std::size_t count, Life life = Life::kTransient) {
+    return buffer(std::move(name), count * sizeof(float), life);
   }
   void add(std::string name, std::vector<BufferId> uses, std::function<Kernel(const Addresses&)> bind) {
     instructions_.push_back({std::move(name), std::move(uses), std::move(bind)});

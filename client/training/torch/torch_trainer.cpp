@@ -9,12 +9,12 @@
 #include <numeric>
 
 #include "client/training/batch_order.h"
-#include "client/training/sgd.h"
+#include "client/training/local_optimizer.h"
 #include "client/training/torch/batch.h"
 #include "client/training/torch/model.h"
 #include "client/training/torch/plugin.h"
 #include "client/training/trainer_checks.h"
-#include "client/training/update_plan.h"
+#include "protocol/update_plan.h"
 
 namespace shoal::client::training {
 namespace {
@@ -51,20 +51,22 @@ class TorchTrainer final : public Trainer {
     SHOAL_CHECK(base.size() == layout().total() && delta.size() == layout().total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(model_.description(), data, rows));
-    SHOAL_TRY_ASSIGN(const std::vector<bool> trained, trained_by(spec.plan, layout()));
+    SHOAL_TRY_ASSIGN(const std::vector<bool> trained, protocol::trained_by(spec.plan, layout()));
     return guarded("training", [&]() -> Result<TrainingOutcome> {
       at::init_num_threads();  // this thread's OpenMP: kernels outside of at::parallel_for ask it
       model_.load(base);
       model_.train_only(trained);
       Batch batch(model_.description(), std::min<std::size_t>(spec.batch_size, rows.size()));
       BatchOrder order(rows, spec.batch_size, seed);
-      const SgdStep sgd(spec);
-      std::vector<float> velocity(sgd.has_momentum() ? base.size() : 0);
+      const LocalOptimizer optimizer(spec);
+      std::vector<std::vector<std::byte>> states;
+      for (std::size_t i = 0; i < trained.size(); ++i)
+        states.emplace_back(trained[i] ? optimizer.state_bytes(layout().count(i)) : 0);
       TrainingOutcome outcome;
       const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
       while (outcome.steps < wanted) {
         batch.fill(data, order.next());
-        const double loss = step(batch, trained, sgd, base, velocity);
+        const double loss = step(batch, trained, optimizer, base, states, outcome.steps + 1);
         ++outcome.steps;
         if (!std::isfinite(loss))
           return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
@@ -100,8 +102,8 @@ class TorchTrainer final : public Trainer {
 
  private:
   // One forward, backward and update; returns the batch's mean loss.
-  double step(const Batch& batch, const std::vector<bool>& trained, const SgdStep& sgd, std::span<const float> base,
-              std::span<float> velocity) {
+  double step(const Batch& batch, const std::vector<bool>& trained, const LocalOptimizer& optimizer,
+              std::span<const float> base, std::vector<std::vector<std::byte>>& states, std::uint64_t number) {
     const at::Tensor loss = at::cross_entropy_loss(model_.forward(batch.examples()), batch.labels());
     const std::span<at::Tensor> parameters = model_.parameters();
     std::vector<at::Tensor> wanted;
@@ -112,8 +114,8 @@ class TorchTrainer final : public Trainer {
       if (!trained[i]) continue;
       const std::uint64_t offset = layout().offset(i);
       const at::Tensor gradient = gradients[next++].contiguous();
-      sgd.apply(parameters[i].data_ptr<float>(), gradient.data_ptr<float>(), base.data() + offset,
-                velocity.empty() ? nullptr : velocity.data() + offset, layout().count(i));
+      optimizer.apply(parameters[i].data_ptr<float>(), gradient.data_ptr<float>(), base.data() + offset,
+                      states[i].data(), layout().count(i), number);
     }
     return loss.item<double>();
   }

@@ -25,7 +25,8 @@ TEST(Arena, BuffersThatNeverLiveTogetherShareTheirPlace) {
 
 TEST(Arena, KeptBuffersComeFirstAndAreNeverShared) {
   Tape tape;
-  const BufferId a = tape.floats("a", 16), kept = tape.floats("kept", 16, true), idle = tape.floats("idle", 16, true);
+  const BufferId a = tape.floats("a", 16), kept = tape.floats("kept", 16, Life::kKept),
+                 idle = tape.floats("idle", 16, Life::kKept);
   const BufferId unused = tape.floats("unused", 1 << 20);
   tape.add("1", {a}, nothing);
   const ArenaPlan plan = plan_arena(tape);
@@ -36,6 +37,18 @@ TEST(Arena, KeptBuffersComeFirstAndAreNeverShared) {
   (void)unused;
 }
 
+TEST(Arena, InputsLiveFromTheBeginning) {
+  Tape tape;
+  const BufferId early = tape.floats("early", 16), input = tape.floats("input", 16, Life::kInput),
+                 late = tape.floats("late", 16);
+  tape.add("1", {early}, nothing);
+  tape.add("2", {input}, nothing);
+  tape.add("3", {late}, nothing);
+  const ArenaPlan plan = plan_arena(tape);
+  EXPECT_NE(plan.offsets[early], plan.offsets[input]);
+  EXPECT_EQ(plan.bytes, 2 * 64u);
+}
+
 TEST(Arena, OnRandomTapesNothingOverlapsAndLittleIsWasted) {
   for (std::uint64_t seed = 0; seed < 50; ++seed) {
     Stream draw(seed, "tape");
@@ -43,7 +56,8 @@ TEST(Arena, OnRandomTapesNothingOverlapsAndLittleIsWasted) {
     const std::size_t steps = 2 + draw.below(60);
     std::vector<std::vector<BufferId>> uses(steps);
     for (int i = 0; i < 80; ++i) {
-      const BufferId buffer = tape.buffer("b", 1 + draw.below(100'000), draw.below(10) == 0);
+      const BufferId buffer =
+          tape.buffer("b", 1 + draw.below(100'000), draw.below(10) == 0 ? Life::kKept : Life::kTransient);
       const std::size_t first = draw.below(steps);
       uses[first].push_back(buffer);
       uses[std::min(steps - 1, first + draw.below(8))].push_back(buffer);
@@ -54,7 +68,7 @@ TEST(Arena, OnRandomTapesNothingOverlapsAndLittleIsWasted) {
       EXPECT_EQ(plan.offsets[a] % kBufferAlignment, 0u);
       EXPECT_LE(plan.offsets[a] + tape.buffers()[a].bytes, plan.bytes);
       for (BufferId b = 0; b < a; ++b) {
-        const bool kept = tape.buffers()[a].kept || tape.buffers()[b].kept;
+        const bool kept = tape.buffers()[a].life == Life::kKept || tape.buffers()[b].life == Life::kKept;
         if (!kept && !live_together(plan.lifetimes[a], plan.lifetimes[b])) continue;
         EXPECT_TRUE(plan.offsets[a] + tape.buffers()[a].bytes <= plan.offsets[b] ||
                     plan.offsets[b] + tape.buffers()[b].bytes <= plan.offsets[a])

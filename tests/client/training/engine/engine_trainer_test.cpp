@@ -7,7 +7,7 @@
 #include <thread>
 
 #include "client/data/procedural.h"
-#include "client/training/update_plan.h"
+#include "protocol/update_plan.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -91,7 +91,7 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   ASSERT_GT(norm(want), 1e-4);
   EXPECT_LT(distance(bench.delta, want), c.tolerance * norm(want));
 
-  const std::vector<bool> trained = trained_by(spec.plan, bench.trainer->layout()).value();
+  const std::vector<bool> trained = protocol::trained_by(spec.plan, bench.trainer->layout()).value();
   for (std::size_t t = 0; t < trained.size(); ++t) {
     if (trained[t]) continue;
     const std::uint64_t offset = bench.trainer->layout().offset(t), n = bench.trainer->layout().count(t);
@@ -153,6 +153,35 @@ TEST_P(EveryModel, learns_to_tell_a_few_examples_apart) {
   EXPECT_GE(after.correct, 16u);
 }
 INSTANTIATE_TEST_SUITE_P(Catalogue, EveryModel, testing::Values("logistic", "2nn", "cnn", "resnet8-gn"));
+
+// The same steps up to rounding, however they are cut up.
+TEST(EngineTrainer, TrainsWithinItsBudgetOrNotAtAll) {
+  const ModelDescription description = make_description("mobilenetv2-0.35-lite", {1, 28, 28}, 10).value();
+  std::vector<float> base(layout_of(description).value().total()), free(base.size()), tight(base.size());
+  initialise(description, 3, base).value();
+  protocol::TrainingSpec spec;
+  spec.plan = "lite+bias";
+  spec.batch_size = 8;
+  spec.learning_rate = 1e-3;
+  const auto rows = first_rows(12);  // a batch of 8 and one of 4
+  const auto train = [&](std::size_t budget, std::vector<float>& delta) {
+    return make_engine_trainer(description, {.budget = budget})
+        .value()
+        ->train(base, glyphs(), rows, spec, 4, 11, delta, {});
+  };
+  const TrainingOutcome whole = train(0, free).value();
+  const TrainingOutcome cut = train(9'000'000, tight).value();
+  EXPECT_NEAR(cut.loss, whole.loss, 1e-3 * whole.loss);
+  EXPECT_LT(distance(free, tight), 0.05 * norm(free));
+  const auto refused = train(1'000'000, tight);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().code(), ErrorCode::kExhausted);
+
+  const auto evaluated =
+      make_engine_trainer(description, {.budget = 9'000'000}).value()->evaluate(base, glyphs(), rows);
+  EXPECT_NEAR(evaluated.value().loss_sum,
+              make_engine_trainer(description).value()->evaluate(base, glyphs(), rows).value().loss_sum, 1e-2);
+}
 
 TEST(EngineTrainer, GivesUpWhenTold) {
   Bench bench("logistic");

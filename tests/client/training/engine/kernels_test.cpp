@@ -113,6 +113,53 @@ INSTANTIATE_TEST_SUITE_P(Shapes, GroupNorm,
                          testing::Values(NormShape{1, 1, 4, 2}, NormShape{2, 9, 6, 3}, NormShape{3, 130, 16, 2},
                                          NormShape{1, 70, 5, 1}));
 
+TEST(Depthwise, ItsWeightsGradientIsTheSumOverAllWindows) {
+  for (const std::size_t kernel : {3u, 5u, 7u})
+    for (const std::size_t stride : {1u, 2u})
+      for (const std::size_t channels : {8u, 16u, 40u, 3u}) {
+        const std::size_t padding = kernel / 2, height = 9, width = 10;
+        const DepthwiseShape s{2,
+                               height,
+                               width,
+                               channels,
+                               (height + 2 * padding - kernel) / stride + 1,
+                               (width + 2 * padding - kernel) / stride + 1,
+                               kernel,
+                               stride,
+                               padding};
+        const std::vector<float> x = random_floats(2 * height * width * channels, kernel),
+                                 gy = random_floats(2 * s.out_height * s.out_width * channels, stride);
+        std::vector<float> gw(channels * kernel * kernel);
+        depthwise_gradient(gy.data(), x.data(), s, gw.data());
+        for (std::size_t c = 0; c < channels; ++c)
+          for (std::size_t i = 0; i < kernel; ++i)
+            for (std::size_t j = 0; j < kernel; ++j) {
+              double sum = 0;
+              for (std::size_t n = 0; n < 2; ++n)
+                for (std::size_t r = 0; r < s.out_height; ++r)
+                  for (std::size_t q = 0; q < s.out_width; ++q) {
+                    const std::size_t y = r * stride + i, z = q * stride + j;
+                    if (y < padding || y - padding >= height || z < padding || z - padding >= width) continue;
+                    sum += double{gy[((n * s.out_height + r) * s.out_width + q) * channels + c]} *
+                           x[((n * height + y - padding) * width + z - padding) * channels + c];
+                  }
+              ASSERT_NEAR(gw[(c * kernel + i) * kernel + j], sum, 1e-4) << kernel << stride << channels;
+            }
+      }
+}
+
+TEST(QuantizedRows, AreWithinHalfAStepAndKeepZeroRows) {
+  const std::size_t rows = 5, columns = 37;
+  std::vector<float> w = random_floats(rows * columns, 6), back(w.size());
+  std::fill(w.begin(), w.begin() + columns, 0.0f);
+  std::vector<std::int8_t> values(w.size());
+  std::vector<float> scales(rows);
+  quantize_rows(w.data(), rows, columns, values.data(), scales.data());
+  dequantize_rows(values.data(), scales.data(), rows, columns, back.data());
+  for (std::size_t i = 0; i < w.size(); ++i) EXPECT_LE(std::abs(w[i] - back[i]), 0.5001f * scales[i / columns]);
+  EXPECT_EQ(back[0], 0);
+}
+
 TEST(MaxPool, GivesItsGradientToTheFirstLargest) {
   const PoolShape s{2, 5, 4, 3, 2, 2, 2, 2};
   std::vector<float> x = random_floats(2 * 5 * 4 * 3, 7);

@@ -8,6 +8,7 @@
 #include "base/rng.h"
 #include "client/training/engine/onednn.h"
 #include "client/training/trainer.h"
+#include "protocol/update_plan.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -44,7 +45,7 @@ class Probe {
   }
   double loss(const std::vector<float>& model) const {
     const auto program = compile(std::vector<bool>(graph.parameters.size()), {.examples = examples_, .train = false});
-    program->load(model);
+    program->load(model).value();
     fill(*program, 0, examples_);
     return program->pass(examples_, 0).loss / examples_;
   }
@@ -58,11 +59,16 @@ class Probe {
   std::vector<float> step(const std::vector<bool>& trained, ProgramOptions options = {}) const {
     options.examples = examples_;
     const auto program = compile(trained, options);
-    program->load(base);
+    program->load(base).value();
     fill(*program, 0, examples_);
     program->pass(examples_, 1.0f / static_cast<float>(examples_));
-    std::vector<float> delta = after(*program);
-    for (std::size_t i = 0; i < delta.size(); ++i) delta[i] -= base[i];
+    std::vector<float> delta(base.size());
+    std::size_t offset = 0;
+    for (ParameterId p = 0; p < graph.parameters.size(); offset += count(p), ++p) {
+      if (!trained[p]) continue;
+      const std::span<const float> now = program->parameter(p);
+      for (std::size_t i = 0; i < now.size(); ++i) delta[offset + i] = now[i] - base[offset + i];
+    }
     return delta;
   }
   // The same examples as a trainer takes them: channels first.
@@ -75,6 +81,10 @@ class Probe {
     kernels::transpose(inputs_.data(), examples_, pixels, channels, data.floats.data());
     for (std::uint32_t i = 0; i < examples_; ++i) data.labels.push_back(i % classes_);
     return data;
+  }
+  std::size_t count(ParameterId p) const {
+    const std::vector<std::uint64_t>& shape = graph.parameters[p].spec.shape;
+    return std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
   }
   std::vector<bool> all() const { return std::vector<bool>(graph.parameters.size(), true); }
   std::uint32_t examples() const { return examples_; }
@@ -112,8 +122,7 @@ TEST_P(EveryGradient, IsThatOfFiniteDifferences) {
   const std::vector<float> delta = probe.step(probe.all());
   std::size_t offset = 0;
   for (ParameterId p = 0; p < probe.graph.parameters.size(); ++p) {
-    const std::vector<std::uint64_t>& shape = probe.graph.parameters[p].spec.shape;
-    const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
+    const std::size_t n = probe.count(p);
     for (std::uint64_t seed = 0; seed < 3; ++seed) {
       Stream draw(seed, "direction", p);
       constexpr float kStep = 2e-3f;
@@ -171,8 +180,7 @@ TEST(Program, TrainsAnySubsetAsIfAllWereTrained) {
       const std::vector<float> delta = probe.step(trained);
       std::size_t at = 0;
       for (ParameterId p = 0; p < trained.size(); ++p) {
-        const std::vector<std::uint64_t>& shape = probe.graph.parameters[p].spec.shape;
-        const std::size_t n = std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
+        const std::size_t n = probe.count(p);
         for (std::size_t i = at; i < at + n; ++i)
           ASSERT_NEAR(delta[i], trained[p] ? full[i] : 0, trained[p] ? 1e-6 + 1e-4 * std::abs(full[i]) : 0)
               << probe.graph.parameters[p].spec.name << " seed " << seed;
@@ -180,6 +188,43 @@ TEST(Program, TrainsAnySubsetAsIfAllWereTrained) {
       }
     }
   }
+}
+
+TEST(Program, RematerializationSavesMemoryAndChangesNoBit) {
+  struct Case {
+    const char* description;
+    std::vector<LayerSpan> spans;
+  };
+  for (const Case& c :
+       {Case{kMixed, {{3, 4}, {4, 5}}}, Case{kMixed, {{0, 3}, {3, 6}, {6, 10}}},
+        Case{kMobile, {{3, 4}, {4, 5}, {5, 6}}}, Case{kMobile, {{0, 3}, {3, 6}}}, Case{kMobile, {{0, 8}}}}) {
+    const Probe probe(c.description, 4);
+    for (const char* plan : {"full", "bias", "norm"}) {
+      const std::vector<bool> trained =
+          protocol::trained_by(plan, layout_of(parse_description(c.description).value()).value()).value();
+      EXPECT_EQ(probe.step(trained), probe.step(trained, {.rematerialize = c.spans})) << plan;
+      if (c.spans.size() == 1 || std::string_view(plan) != "full") continue;  // small ones have nothing to save
+      EXPECT_LT(probe.compile(trained, {.examples = 4, .rematerialize = c.spans})->plan().bytes,
+                probe.compile(trained, {.examples = 4})->plan().bytes)
+          << plan;
+    }
+  }
+}
+
+TEST(Program, FrozenWeightsInInt8TakeAQuarterAndStayCloseToFloat) {
+  const Probe probe(kMobile, 4);
+  const TensorLayout layout = layout_of(parse_description(kMobile).value()).value();
+  const std::vector<bool> trained = protocol::trained_by("lite+bias", layout).value();
+  const std::vector<float> exact = probe.step(trained), rough = probe.step(trained, {.frozen = FrozenWeights::kInt8});
+  double difference = 0, length = 0;
+  for (std::size_t i = 0; i < exact.size(); ++i) {
+    difference += std::pow(exact[i] - rough[i], 2);
+    length += std::pow(exact[i], 2);
+  }
+  EXPECT_GT(difference, 0);
+  EXPECT_LT(difference, 0.01 * length);
+  EXPECT_LT(probe.compile(trained, {.examples = 1, .frozen = FrozenWeights::kInt8})->plan().kept_bytes,
+            probe.compile(trained, {.examples = 1})->plan().kept_bytes);
 }
 
 TEST(Program, NeedsLessMemoryTheLessIsTrained) {
@@ -205,7 +250,7 @@ TEST(Program, ASplitStepIsTheWholeStep) {
     options.accumulate = true;
     const auto program = probe.compile(probe.all(), options);
     for (int repetition = 0; repetition < 2; ++repetition) {  // load() forgets everything
-      program->load(probe.base);
+      program->load(probe.base).value();
       for (std::size_t first = 0; first < 6; first += 2) {
         probe.fill(*program, first, 2);
         program->pass(2, 1.0f / 6);
@@ -222,7 +267,7 @@ TEST(Program, ExamplesThatAreMissingCountForNothing) {
   const Probe probe(kMixed, 2);
   const std::vector<float> want = probe.step(probe.all());
   const auto roomy = probe.compile(probe.all(), {.examples = 5});
-  roomy->load(probe.base);
+  roomy->load(probe.base).value();
   for (std::size_t i = 0; i < 5; ++i) std::ranges::fill(roomy->example(i), 0.5f);
   probe.fill(*roomy, 0, 2);
   roomy->pass(2, 0.5f);

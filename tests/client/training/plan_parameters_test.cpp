@@ -1,11 +1,11 @@
-#include "client/training/update_plan.h"
-
+// The parameters that update plans (protocol/update_plan.h) find in the models of the catalogue.
 #include <gtest/gtest.h>
 
 #include <set>
 #include <string>
 
 #include "client/training/model_description.h"
+#include "protocol/update_plan.h"
 
 namespace shoal::client::training {
 namespace {
@@ -15,7 +15,7 @@ TensorLayout layout(std::string_view model) {
 }
 
 std::uint64_t count(std::string_view plan, const TensorLayout& of) {
-  const std::vector<bool> trained = trained_by(plan, of).value();
+  const std::vector<bool> trained = protocol::trained_by(plan, of).value();
   std::uint64_t n = 0;
   for (std::size_t t = 0; t < trained.size(); ++t) n += trained[t] ? of.count(t) : 0;
   return n;
@@ -32,9 +32,9 @@ TEST(UpdatePlan, TrainsAsManyParametersAsTinyTl) {
 }
 
 TEST(UpdatePlan, TrainsTheClassifierWhateverElse) {
-  for (const std::string_view plan : plan_names()) {
+  for (const std::string_view plan : protocol::plan_names()) {
     const TensorLayout of = layout("mobilenetv2-0.35-lite");
-    const std::vector<bool> trained = trained_by(plan, of).value();
+    const std::vector<bool> trained = protocol::trained_by(plan, of).value();
     for (std::size_t t = 0; t < trained.size(); ++t) {
       if (of.tensors()[t].group == "head") {
         EXPECT_TRUE(trained[t]) << plan;
@@ -46,11 +46,11 @@ TEST(UpdatePlan, TrainsTheClassifierWhateverElse) {
 TEST(UpdatePlan, RefusesWhatTheModelDoesNotHave) {
   for (const auto& [plan, model] : {std::pair("lite", "mobilenetv2"), std::pair("lite+bias", "cnn"),
                                     std::pair("norm", "cnn"), std::pair("everything", "cnn"), std::pair("", "cnn")}) {
-    const auto refused = trained_by(plan, layout(model));
+    const auto refused = protocol::trained_by(plan, layout(model));
     ASSERT_FALSE(refused.ok()) << plan;
     EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);
   }
-  EXPECT_NE(trained_by("everything", layout("cnn")).error().message().find("lite+bias"), std::string::npos);
+  EXPECT_NE(protocol::trained_by("everything", layout("cnn")).error().message().find("lite+bias"), std::string::npos);
 }
 
 }  // namespace

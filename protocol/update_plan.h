@@ -8,7 +8,7 @@
 #include "base/result.h"
 #include "base/tensor_layout.h"
 
-namespace shoal::client::training {
+namespace shoal::protocol {
 
 // For each tensor of `layout`, whether `plan` trains it:
 //   full        all
@@ -18,9 +18,11 @@ namespace shoal::client::training {
 //   norm        the classifier, scales and shifts of norms
 //   lite        the classifier and the lite residual branches (TinyTL-L)
 //   lite+bias   both (TinyTL-L+B), but for the branches' last shifts, which those of the main path make redundant
-// kInvalid for another name, and for one that finds nothing but the classifier in this model.
+// kInvalid for another name, and for one that does not find in this model what it is named for.
 Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& layout);
 
 std::span<const std::string_view> plan_names();
+// kInvalid, with the names that there are.
+Status check_plan(std::string_view plan);
 
-}  // namespace shoal::client::training
+}  // namespace shoal::protocol

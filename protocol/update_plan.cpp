@@ -1,10 +1,10 @@
-#include "client/training/update_plan.h"
+#include "protocol/update_plan.h"
 
 #include <algorithm>
 #include <array>
 #include <string>
 
-namespace shoal::client::training {
+namespace shoal::protocol {
 namespace {
 
 struct Rule {
@@ -36,13 +36,16 @@ constexpr auto kNames = [] {
 
 std::span<const std::string_view> plan_names() { return kNames; }
 
+Status check_plan(std::string_view plan) {
+  if (std::ranges::find(kNames, plan) != kNames.end()) return {};
+  std::string known;
+  for (const std::string_view name : kNames) known += (known.empty() ? "" : ", ") + std::string(name);
+  return Error(ErrorCode::kInvalid, "no training plan is called \"" + std::string(plan) + "\"; there are " + known);
+}
+
 Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& layout) {
+  SHOAL_TRY(check_plan(plan));
   const auto rule = std::ranges::find(kRules, plan, &Rule::name);
-  if (rule == kRules.end()) {
-    std::string known;
-    for (const std::string_view name : kNames) known += (known.empty() ? "" : ", ") + std::string(name);
-    return Error(ErrorCode::kInvalid, "no training plan is called '" + std::string(plan) + "'; there are " + known);
-  }
   const std::span<const TensorSpec> tensors = layout.tensors();
   std::vector<bool> trained;
   for (const TensorSpec& tensor : tensors) trained.push_back(rule->trains(tensor));
@@ -56,7 +59,11 @@ Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& 
             "' trains lite residual branches, and the model has none; make it with an architecture that ends in -lite");
   if (plan == "norm" && !has("norm"))
     return Error(ErrorCode::kInvalid, "plan 'norm' trains norms, and the model has none");
+  if (std::ranges::find(trained, true) == trained.end())
+    return Error(ErrorCode::kInvalid,
+                 "plan '" + std::string(plan) +
+                     "' finds nothing to train: the model file does not name the tensor groups that it needs");
   return trained;
 }
 
-}  // namespace shoal::client::training
+}  // namespace shoal::protocol
