@@ -14,7 +14,7 @@
 namespace shoal::coordinator {
 
 // Raised whenever anything that a snapshot holds changes its layout: policies, job options, what is below.
-inline constexpr std::uint32_t kStateFormat = 2;
+inline constexpr std::uint32_t kStateFormat = 3;
 
 // How a device's newest finished assignment ended, so that a repeated offer gets the same answer.
 struct LastAnswer {

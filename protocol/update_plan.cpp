@@ -14,13 +14,18 @@ struct Rule {
 
 bool is_shift(const TensorSpec& t) { return t.name.ends_with(".bias"); }
 
+// Also those of lite residual branches.
+bool is_norm(const TensorSpec& t) {
+  return t.group == "norm" || (t.group == "lite" && t.name.find(".norm") != std::string::npos);
+}
+
 bool is_redundant(const TensorSpec& t) { return t.group == "lite" && t.name.ends_with(".norm2.bias"); }
 
 constexpr std::array<Rule, 6> kRules{
     {{"full", [](const TensorSpec&) { return true; }},
      {"head", [](const TensorSpec& t) { return t.group == "head"; }},
      {"bias", [](const TensorSpec& t) { return t.group == "head" || is_shift(t); }},
-     {"norm", [](const TensorSpec& t) { return t.group == "head" || t.group == "norm"; }},
+     {"norm", [](const TensorSpec& t) { return t.group == "head" || is_norm(t); }},
      {"lite", [](const TensorSpec& t) { return t.group == "head" || t.group == "lite"; }},
      {"lite+bias", [](const TensorSpec& t) {
         return t.group == "head" || ((is_shift(t) || t.group == "lite") && !is_redundant(t));

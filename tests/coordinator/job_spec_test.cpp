@@ -83,7 +83,17 @@ TEST(JobSpec, ContradictionsAreNamed) {
   expect_refused({
       {"training.learning_rate must be above 0", [](JobSpec& s) { s.training.learning_rate = 0; }},
       {"optimizer.learning_rate must be above 0", [](JobSpec& s) { s.optimizer.learning_rate = 0; }},
-      {"training.plan \"half\" is unknown", [](JobSpec& s) { s.training.plan = "half"; }},
+      {"no training plan is called \"half\"", [](JobSpec& s) { s.training.plan = "half"; }},
+      {"training.momentum is of sgd",
+       [](JobSpec& s) {
+         s.training.optimizer = protocol::LocalOptimizerKind::kAdam;
+         s.training.momentum = 0.9;
+       }},
+      {"weigh_steps knows how far steps of sgd reach",
+       [](JobSpec& s) {
+         s.training.optimizer = protocol::LocalOptimizerKind::kAdam;
+         s.weigh_steps = true;
+       }},
       {"fedavg.deadline times fedavg.late_staleness",
        [](JobSpec& s) {
          s.fedavg.late = LateRule::kKeep;

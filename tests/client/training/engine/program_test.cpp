@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "client/training/engine/onednn.h"
+#include "client/training/published_memory.h"
 #include "client/training/trainer.h"
 #include "protocol/update_plan.h"
 
@@ -225,6 +226,38 @@ TEST(Program, FrozenWeightsInInt8TakeAQuarterAndStayCloseToFloat) {
   EXPECT_LT(difference, 0.01 * length);
   EXPECT_LT(probe.compile(trained, {.examples = 1, .frozen = FrozenWeights::kInt8})->plan().kept_bytes,
             probe.compile(trained, {.examples = 1})->plan().kept_bytes);
+}
+
+// What is alive when the forward pass is over, but for the logits, is what was kept.
+std::size_t stored_bytes(const Program& program) {
+  const auto instructions = program.tape().instructions();
+  const auto loss =
+      static_cast<std::size_t>(std::ranges::find(instructions, "loss", &Instruction::name) - instructions.begin());
+  std::size_t bytes = 0;
+  for (BufferId b = 0; b < program.tape().buffers().size(); ++b) {
+    const Buffer& buffer = program.tape().buffers()[b];
+    const Lifetime& lifetime = program.plan().lifetimes[b];
+    const bool is_logits = std::ranges::find(instructions[loss].uses, b) != instructions[loss].uses.end();
+    if (buffer.life == Life::kTransient && !is_logits && lifetime.first < loss && lifetime.last > loss)
+      bytes += buffer.bytes;
+  }
+  return bytes;
+}
+
+// T5 of the digest of TinyTL, with the assumption of its accounting that norms keep nothing for frozen scales.
+TEST(Program, KeepsWhatThePublishedAccountingCounts) {
+  use_one_thread();
+  for (const auto& [name, edge] : {std::pair("proxyless-mobile-lite", 224u), std::pair("mobilenetv2-0.35-lite", 32u)})
+    for (const char* plan : {"head", "bias", "lite", "lite+bias", "norm", "full"}) {
+      const ModelDescription model = make_description(name, {3, edge, edge}, 102).value();
+      const Graph graph = graph_of(model).value();
+      const auto trained = protocol::trained_by(plan, layout_of(model).value()).value();
+      constexpr std::uint32_t kBatch = 4;
+      const auto program =
+          Program::compile(graph, trained, {.examples = kBatch, .norm_gradient = NormGradient::kConstant}).value();
+      const auto published = static_cast<double>(kBatch * published_memory(graph, trained).stored_bytes);
+      EXPECT_NEAR(static_cast<double>(stored_bytes(*program)), published, 0.05 * published) << name << " " << plan;
+    }
 }
 
 TEST(Program, NeedsLessMemoryTheLessIsTrained) {
