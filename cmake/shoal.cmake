@@ -42,6 +42,9 @@ function(shoal_tests name)
   target_link_libraries(test_${name} PRIVATE shoal_options ${ARG_LINKS} GTest::gtest_main GTest::gmock)
   target_compile_definitions(test_${name} PRIVATE
     SHOAL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHOAL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  if(SHOAL_SANITIZE)  # where a limit of memory cannot be tested
+    target_compile_definitions(test_${name} PRIVATE SHOAL_SANITIZED)
+  endif()
   add_test(NAME ${name} COMMAND test_${name} --gtest_output=json:${PROJECT_BINARY_DIR}/reports/${name}.json
            WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABEL}")
