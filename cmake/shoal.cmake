@@ -37,11 +37,17 @@ function(shoal_tests name)
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
+  if(SHOAL_SANITIZE)  # takes its time
+    math(EXPR ARG_TIMEOUT "4 * ${ARG_TIMEOUT}")
+  endif()
   add_executable(test_${name} ${ARG_SOURCES})
   set_target_properties(test_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   target_link_libraries(test_${name} PRIVATE shoal_options ${ARG_LINKS} GTest::gtest_main GTest::gmock)
   target_compile_definitions(test_${name} PRIVATE
     SHOAL_SOURCE_DIR="${PROJECT_SOURCE_DIR}" SHOAL_BINARY_DIR="${PROJECT_BINARY_DIR}")
+  if(SHOAL_SANITIZE)  # where a limit of memory cannot be tested
+    target_compile_definitions(test_${name} PRIVATE SHOAL_SANITIZED)
+  endif()
   add_test(NAME ${name} COMMAND test_${name} --gtest_output=json:${PROJECT_BINARY_DIR}/reports/${name}.json
            WORKING_DIRECTORY ${PROJECT_BINARY_DIR})
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABEL}")

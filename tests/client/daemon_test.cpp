@@ -94,14 +94,14 @@ class Object final : public protocol::ChunkSource, public protocol::ChunkSink {
   std::function<void()> done_;
 };
 
-// Real sockets around a script: what is said to each message.
+// Real sockets around a script: what is said to each message. The script is complete when the first device is invited;
+// from then on it belongs to the coordinator's threads.
 class Coordinator {
  public:
   explicit Coordinator(const std::string& folder) : keys_(protocol::make_key_pair().value()) {
     protocol::zmq::BulkServerOptions bulk;
     bulk.endpoint = "tcp://127.0.0.1:*";
     bulk_ = protocol::zmq::make_bulk_server(bulk).value();
-    start();
     make_model(folder + "/model.safetensors");
   }
   ~Coordinator() { stop(); }
@@ -116,13 +116,14 @@ class Coordinator {
       if (key == device_key_) return protocol::PeerClass::kDevice;
       return std::nullopt;
     };
-    control_ = protocol::zmq::make_control_server(control).value();
-    endpoint_ = control_->endpoint();
+    std::unique_ptr<protocol::ControlServer> server = protocol::zmq::make_control_server(control).value();
+    endpoint_ = server->endpoint();
     stopping_ = false;
+    replace_control(std::move(server));
     thread_ = std::thread([this] {
       while (!stopping_) {
-        for (const protocol::Incoming& in : control_->poll(1s)) on(in);
         for (const AssignmentId id : take_complete()) acknowledge(id);
+        for (const protocol::Incoming& in : control_->poll(1s)) on(in);
       }
     });
   }
@@ -131,11 +132,12 @@ class Coordinator {
     stopping_ = true;
     control_->wake();
     thread_.join();
-    control_.reset();
+    replace_control(nullptr);
   }
 
   protocol::Invitation invite() {
     invitation_key_ = protocol::make_key_pair().value();
+    start();
     protocol::Invitation invitation;
     invitation.coordinator = "test fleet";
     invitation.endpoint = endpoint_;
@@ -177,6 +179,12 @@ class Coordinator {
     sealed_model = std::make_shared<Object>(
         protocol::ObjectInfo{99, bytes.size(), protocol::preferred_suite(), protocol::make_object_key().value()},
         bytes);
+  }
+
+  // Returns the old one, to be destroyed without the lock: its handshake thread may wait for it.
+  std::unique_ptr<protocol::ControlServer> replace_control(std::unique_ptr<protocol::ControlServer> control) {
+    const std::lock_guard lock(mutex_);
+    return std::exchange(control_, std::move(control));
   }
 
   void say(const protocol::Peer& peer, const protocol::CoordinatorMessage& m) {
@@ -240,7 +248,7 @@ class Coordinator {
   void received(AssignmentId id) {
     const std::lock_guard lock(mutex_);
     complete_.push_back(id);
-    control_->wake();
+    if (control_) control_->wake();
   }
   std::vector<AssignmentId> take_complete() {
     const std::lock_guard lock(mutex_);
@@ -264,7 +272,7 @@ class Coordinator {
   protocol::PublicKey device_key_{};
   std::unique_ptr<protocol::ControlServer> control_;
   std::string endpoint_;
-  std::mutex mutex_;  // keys and complete_
+  std::mutex mutex_;  // device_key_, complete_, and control_ where its own thread does not use it
   std::vector<AssignmentId> complete_;
   std::set<AssignmentId> acknowledged_;
   std::map<AssignmentId, std::string> tickets_;
@@ -297,7 +305,7 @@ class DaemonTest : public ::testing::Test {
   std::string state() const { return folder_.file("state"); }
   bool keeps_an_update() { return UpdateBox::open(state() + "/updates", log_).value().unsent().has_value(); }
 
-  // One life of the client. `stop_` ends it, from whatever thread.
+  // One life of the client, until stop().
   Refusal live(Enrolment enrolment) {
     auto dial = [](const std::string& endpoint, const protocol::PublicKey& server_key, const protocol::KeyPair& keys) {
       protocol::zmq::ControlChannelOptions options;
@@ -308,9 +316,19 @@ class DaemonTest : public ::testing::Test {
     };
     auto daemon = Daemon::make({options_, std::move(enrolment), load_local_data(options_).value(), dial,
                                 protocol::zmq::make_bulk_client(), &clock_, &log_, "test"});
-    EXPECT_TRUE(daemon.ok()) << daemon.error().to_string();
-    stop_ = [&] { (*daemon)->stop(); };
-    return (*daemon)->run();
+    set_daemon(std::move(daemon).value());
+    const Refusal refusal = daemon_->run();
+    set_daemon(nullptr);
+    return refusal;
+  }
+  // From whatever thread.
+  void stop() {
+    const std::lock_guard lock(daemon_mutex_);
+    if (daemon_) daemon_->stop();
+  }
+  void set_daemon(std::unique_ptr<Daemon> daemon) {
+    const std::lock_guard lock(daemon_mutex_);
+    daemon_ = std::move(daemon);
   }
   Refusal join() { return live(Enrolment::join(state(), coordinator_.invite()).value()); }
   Refusal start() { return live(Enrolment::open(state()).value()); }
@@ -341,13 +359,14 @@ class DaemonTest : public ::testing::Test {
   SteadyClock clock_;
   NoLogButErrors log_;
   ClientOptions options_;
-  std::function<void()> stop_;
+  std::mutex daemon_mutex_;
+  std::unique_ptr<Daemon> daemon_;  // while it lives
   Coordinator coordinator_{folder_.path()};
 };
 
 TEST_F(DaemonTest, EnrolsTrainsUploadsEvaluatesAndSaysGoodbye) {
   coordinator_.tasks = {protocol::TaskKind::kTrain, protocol::TaskKind::kTrain, protocol::TaskKind::kEvaluate};
-  coordinator_.on_all_done = [&] { stop_(); };
+  coordinator_.on_all_done = [&] { stop(); };
   EXPECT_EQ(join(), Refusal::kNone);
   coordinator_.stop();
   expect_upload(AssignmentId{1});
@@ -362,7 +381,7 @@ TEST_F(DaemonTest, EnrolsTrainsUploadsEvaluatesAndSaysGoodbye) {
 TEST_F(DaemonTest, OffersItsUpdateAgainInItsNextLife) {
   coordinator_.tasks = kTrainThenEvaluate;
   coordinator_.give_receipts = false;
-  coordinator_.on_all_done = [&] { stop_(); };
+  coordinator_.on_all_done = [&] { stop(); };
   EXPECT_EQ(join(), Refusal::kNone);
   EXPECT_TRUE(keeps_an_update());
   coordinator_.give_receipts = true;
@@ -380,10 +399,10 @@ TEST_F(DaemonTest, ResumesAnUploadInItsNextLife) {
   std::atomic<bool> stopped{false};
   coordinator_.on_chunk = [&](std::uint32_t chunk) {
     if (chunk != 7 || stopped.exchange(true)) return;
-    stop_();
+    stop();
     ended.get_future().wait();  // nothing more is taken from it
   };
-  coordinator_.on_all_done = [&] { stop_(); };
+  coordinator_.on_all_done = [&] { stop(); };
   EXPECT_EQ(join(), Refusal::kNone);
   ended.set_value();
   ASSERT_EQ(coordinator_.receipts, 0) << "stopped half-way";
@@ -410,7 +429,7 @@ TEST_F(DaemonTest, ReconnectsToACoordinatorThatComesBack) {
     });
     gone.get_future().wait();  // before the upload, and with it all work, can end
   };
-  coordinator_.on_all_done = [&] { stop_(); };
+  coordinator_.on_all_done = [&] { stop(); };
   EXPECT_EQ(join(), Refusal::kNone);
   restarter.join();
   coordinator_.stop();

@@ -82,6 +82,9 @@ TEST(HalfOpen, ThousandsOfSilentConnectionsCostNobodyElseAnything) {
   }
   std::printf("peak memory of the coordinator: %.1f MiB after %zu silent connections, %.1f MiB after as many again\n",
               static_cast<double>(peaks[0]) / kMiB, 2 * kHalfOpen, static_cast<double>(peaks[1]) / kMiB);
+#ifdef SHOAL_SANITIZED
+  GTEST_SKIP() << "all but the limit was tested: a sanitizer takes memory of its own";
+#endif
   EXPECT_LT(peaks[0], 128 * kMiB);
   EXPECT_LT(peaks[1], peaks[0] + 16 * kMiB) << "what a silent connection takes is not given back";
 }

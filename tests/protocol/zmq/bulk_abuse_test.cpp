@@ -159,6 +159,7 @@ TEST_F(BulkAbuse, KeepGoingEndsAWaitingTransfer) {
                                                  [&] { return ++asked < 20; });
   EXPECT_EQ(code_of(done), ErrorCode::kTimeout);
   release = true;
+  server_.reset();  // its thread may be about to look at `release`
 }
 
 // A client that speaks the grammar's words in any order.

@@ -212,9 +212,9 @@ TEST(Bulk, CountedBytesAreThoseOnTheWire) {
 }
 
 TEST(Bulk, EachAccountHasItsOwnBytesAndTogetherTheyAreAllThatWasMoved) {
+  const auto object = std::make_shared<SealedObject>(20 * kChunkBytes);  // outlives the sinks in the server
   const auto server = bulk_server();
   const auto relay = Relay::start(server->endpoint()).value();
-  const auto object = std::make_shared<SealedObject>(20 * kChunkBytes);
   const std::uint64_t header = framed_bytes(kBulkHeaderBytes), chunks = object->info.chunks();
   const std::uint64_t bytes = object->info.sealed_bytes(), framed = chunks * framed_bytes(kMaxBulkBodyBytes);
   const Account uploads{DeviceId{1}, JobId{7}}, downloads{DeviceId{2}, JobId{7}}, breaks_off{DeviceId{1}, JobId{8}};
@@ -227,17 +227,18 @@ TEST(Bulk, EachAccountHasItsOwnBytesAndTogetherTheyAreAllThatWasMoved) {
   const Ticket up =
       server->offer_upload(object->info, 0, std::make_shared<OpeningSink>(*object), 1min, uploads).value();
   ASSERT_TRUE(make_bulk_client()->upload(up, object->info, 0, *object, kPatience, forever).ok());
-  // One way a put and the chunks; the other way acks, as many as the receiver sees fit, and a done.
-  const auto are_headers = [&](std::uint64_t n) {
-    return n % header == 0 && n >= 2 * header && n <= (chunks + 1) * header;
-  };
-  EXPECT_TRUE(eventually([&] { return taken(uploads).up == (chunks + 1) * header + framed; }));
-  EXPECT_TRUE(eventually([&] { return are_headers(taken(uploads).down); }));
-  const Traffic uploaded = moved[uploads];
-
   OpeningSink fetched(*object);
   const Ticket down = server->offer_download(object->info, object, 1min, downloads).value();
   ASSERT_TRUE(make_bulk_client()->download(down, object->info, 0, fetched, kPatience, forever).ok());
+  // The server was through with the upload, its done included, when it turned to the download. One way are a put and
+  // the chunks; the other way acks, as many as the receiver sees fit, and a done.
+  const auto are_headers = [&](std::uint64_t n) {
+    return n % header == 0 && n >= 2 * header && n <= (chunks + 1) * header;
+  };
+  const Traffic uploaded = taken(uploads);
+  EXPECT_EQ(uploaded.up, (chunks + 1) * header + framed);
+  EXPECT_TRUE(are_headers(uploaded.down)) << uploaded.down;
+
   relay->set_rules({.cut_after = bytes / 2}, {});
   const Ticket cut =
       server->offer_upload(object->info, 0, std::make_shared<OpeningSink>(*object), 1min, breaks_off).value();
