@@ -36,6 +36,9 @@ struct WorkerParts {
   double throttle = 1;    // every step takes so many times longer
   Bytes memory_limit{0};  // 0: none
   Log* log = nullptr;
+  // How long the connection of a transfer is kept for the next one: a fleet must not hold the coordinator's descriptors
+  // while it trains or waits.
+  Duration keep_connection = std::chrono::seconds(10);
 };
 
 class Worker {
