@@ -71,8 +71,12 @@ void Worker::stop() {
 
 void Worker::run() {
   std::unique_lock lock(mutex_);
+  const auto wanted = [this] { return stopping_ || !queue_.empty(); };
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+    if (!changed_.wait_for(lock, parts_.keep_connection, wanted)) {
+      parts_.bulk->close_idle(parts_.keep_connection);
+      changed_.wait(lock, wanted);
+    }
     if (queue_.empty()) return;
     const Work work = std::move(queue_.front());
     queue_.pop_front();
@@ -168,6 +172,7 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   Time step_begun = begun;
   Duration owed{};
   const auto between_steps = [&] {
+    parts_.bulk->close_idle(parts_.keep_connection);
     owed += from_seconds(to_seconds(parts_.clock->now() - step_begun) * (parts_.throttle - 1));
     const bool go_on =
         owed < kShortestPause ? !cancelled(a.work) : pause(a.work, std::exchange(owed, Duration::zero()));

@@ -37,6 +37,9 @@ struct WorkerParts {
   Bytes memory_limit{0};  // 0: none
   Bytes budget{0};        // of the engine's training; 0: none
   Log* log = nullptr;
+  // How long the connection of a transfer is kept for the next one: a fleet must not hold the coordinator's descriptors
+  // while it trains or waits.
+  Duration keep_connection = std::chrono::seconds(10);
 };
 
 class Worker {

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <string>
 
+#include "base/check.h"
+
 namespace shoal::protocol {
 namespace {
 
 constexpr std::byte kMagic[2] = {std::byte{'S'}, std::byte{'B'}};
 constexpr std::byte kVersion{1};
 constexpr std::size_t kVersionAt = 2, kKindAt = 3, kIndexAt = 4, kWindowAt = 8, kSizeAt = 12;
+constexpr std::size_t kMinTicketBytes = 3;
 
 void put_le32(std::uint32_t value, std::byte* out) {
   for (int i = 0; i < 4; ++i) out[i] = static_cast<std::byte>(value >> (8 * i));
@@ -34,6 +37,9 @@ Status check(const BulkFrame& frame) {
       if (frame.index != 0) return corrupt("a number in a put");
       [[fallthrough]];
     case BulkKind::kAck:
+      return frame.size == 0 || size_between(kMinTicketBytes, kMaxBulkTicketBytes)
+                 ? Status()
+                 : corrupt("a ticket of " + std::to_string(frame.size) + " bytes");
     case BulkKind::kDone: return size_between(0, 0) ? Status() : corrupt("a body where none belongs");
     case BulkKind::kChunk:
       return size_between(kTagBytes + 1, kMaxBulkBodyBytes)
@@ -69,6 +75,26 @@ Result<BulkFrame> decode_bulk(std::span<const std::byte> header) {
                         get_le32(&header[kWindowAt]), get_le32(&header[kSizeAt])};
   SHOAL_TRY(check(frame));
   return frame;
+}
+
+bool has_second_frame(const BulkFrame& frame) {
+  return frame.kind == BulkKind::kChunk || frame.kind == BulkKind::kFailed || frame.size > 0;
+}
+
+std::string encode(const BulkTicket& ticket) {
+  const auto within = [](std::string_view part) { return !part.empty() && part.size() <= kMaxTicketBytes; };
+  SHOAL_CHECK(within(ticket.user) && within(ticket.secret), "a ticket beyond its limits");
+  std::string bytes(1, static_cast<char>(ticket.user.size()));
+  return bytes.append(ticket.user).append(ticket.secret);
+}
+
+Result<BulkTicket> decode_bulk_ticket(std::string_view bytes) {
+  if (bytes.empty()) return corrupt("an empty ticket");
+  const std::size_t length = static_cast<unsigned char>(bytes.front());
+  bytes.remove_prefix(1);
+  if (length < 1 || length > kMaxTicketBytes || bytes.size() <= length || bytes.size() > length + kMaxTicketBytes)
+    return corrupt("a ticket that makes no sense");
+  return BulkTicket{bytes.substr(0, length), bytes.substr(length)};
 }
 
 }  // namespace shoal::protocol

@@ -141,7 +141,8 @@ struct BulkCounters {
 class BulkServer {
  public:
   virtual ~BulkServer() = default;
-  // Whatever the ticket's connection moves is counted to `account`.
+  // Whatever the ticket's transfer moves is counted to `account`. A connection that one device's ticket has opened
+  // takes later tickets of that device only; what it moves besides transfers is counted to its first ticket's account.
   virtual Result<Ticket> offer_download(const ObjectInfo& object, std::shared_ptr<ChunkSource> source,
                                         Duration validity, Account account = {}) = 0;
   virtual Result<Ticket> offer_upload(const ObjectInfo& object, std::uint32_t first_chunk,
@@ -156,6 +157,9 @@ class BulkServer {
 
 // One transfer on the calling thread, until done, failed, stalled for `stall`, or `keep_going()` returns false
 // (kTimeout). A failed transfer is resumed with a new ticket. Bounds its memory to the credit window, a few chunks.
+//
+// The connection of a transfer that succeeded is kept for the next one to the same endpoint; any failure closes it.
+// Belongs to one thread at a time.
 class BulkClient {
  public:
   virtual ~BulkClient() = default;
@@ -163,6 +167,8 @@ class BulkClient {
                           Duration stall, const std::function<bool()>& keep_going) = 0;
   virtual Status upload(const Ticket& ticket, const ObjectInfo& object, std::uint32_t first_chunk, ChunkSource& source,
                         Duration stall, const std::function<bool()>& keep_going) = 0;
+  // Closes the kept connection when no transfer has used it for so long. Never waits.
+  virtual void close_idle(Duration idle) = 0;
   virtual BulkCounters counters() const = 0;
 };
 

@@ -22,8 +22,9 @@ struct BulkServerOptions {
 
 // Binds and starts the server's threads. kUnavailable when the endpoint cannot be bound.
 //
-// A ticket admits one connection: the first handshake that shows it takes it, later ones are denied, as after expiry,
-// withdrawal and completion. Validity ends at that handshake; from then on `stall` rules. libzmq does not tell when a
+// A ticket admits one transfer: the first handshake that shows it takes it, or the first message that opens a transfer
+// with it on a connection of the same device. Later ones are denied, as after expiry, withdrawal and completion.
+// Validity ends when it is shown; from then on `stall` rules. libzmq does not tell when a
 // peer leaves, so whoever resumes an upload withdraws the old ticket before it offers the new one. After withdraw()
 // returned, the ticket's source or sink is not called again (unless withdraw() is called from within it) and is
 // released.
@@ -37,7 +38,7 @@ struct BulkClientOptions {
 // One transfer at a time. download() and upload() fail with kDenied when the ticket is not (or no longer) valid,
 // kUnavailable when the connection cannot be made or breaks, kTimeout when it stalls or keep_going() says no, kCorrupt
 // when the other side breaks the grammar, or with the error of the sink or source. keep_going() is asked every 100 ms
-// or more often.
+// or more often. A kept connection that turns out to be dead before the server has said anything is made anew.
 std::unique_ptr<BulkClient> make_bulk_client(BulkClientOptions options = {});
 
 }  // namespace shoal::protocol::zmq

@@ -42,61 +42,45 @@ Socket make_dealer(Context& context, const Ticket& ticket) {
   return dealer;
 }
 
-// One connection with one ticket, and what both directions share: waiting, stalling, giving up.
-class Session {
+// A connection to a bulk server, made with a first ticket, for one transfer after the other.
+class Connection {
  public:
-  Session(Context& context, const Ticket& ticket, const BulkClientOptions& options, Duration stall,
-          const std::function<bool()>& keep_going)
-      : link_(make_dealer(context, ticket), false, options.window), stall_(stall), keep_going_(keep_going) {}
-
-  Status connect(Context& context, const std::string& endpoint, Duration limit) {
-    SHOAL_TRY_ASSIGN(auto watch, ConnectionWatch::connect(context, link_.socket(), endpoint, limit));
-    watch_.emplace(std::move(watch));
-    progress_ = std::chrono::steady_clock::now();
-    return {};
+  static Result<std::unique_ptr<Connection>> make(Context& context, const Ticket& ticket,
+                                                  const BulkClientOptions& options) {
+    std::unique_ptr<Connection> connection(new Connection(make_dealer(context, ticket), ticket.endpoint, options));
+    SHOAL_TRY_ASSIGN(auto watch, ConnectionWatch::connect(context, connection->link_.socket(), ticket.endpoint,
+                                                          options.connect_limit));
+    connection->watch_.emplace(std::move(watch));
+    return connection;
   }
 
   BulkLink& link() { return link_; }
-  void made_progress() { progress_ = std::chrono::steady_clock::now(); }
+  const BulkLink& link() const { return link_; }
+  const std::string& endpoint() const { return endpoint_; }
 
-  // A message of the server that is there already, in its grammar and not `failed`.
-  Result<std::optional<BulkMessage>> poll_once() {
-    if (auto received = link_.receive()) return accept(std::move(*received));
-    return std::optional<BulkMessage>();
+  // Why the connection ended, nullopt while it has not.
+  const std::optional<Error>& down() const { return down_; }
+  // A message that is there already, counted.
+  std::optional<BulkLink::Received> receive() {
+    auto received = link_.receive();
+    if (received) std::visit([this](const auto& message) { link_.count({}, message); }, *received);
+    return received;
   }
-
-  // The next one, waited for. `until_writable`: nullopt as soon as something can be sent.
-  Result<std::optional<BulkMessage>> next(bool until_writable) {
+  // Waits for a message or the connection's end.
+  void wait_for_news(Duration limit) {
     std::array items{readable(link_.socket()), watch_->readable_item()};
-    for (;;) {
-      const bool writable = until_writable && link_.socket().writable();
-      if (auto received = link_.receive()) return accept(std::move(*received));
-      if (down_) return *std::move(down_);  // after what the server said last
-      if (writable) return std::optional<BulkMessage>();
-      wait(items, kAskInterval);
-      if (has_news(items[1]) || !watch_->connected()) look_at_connection();
-      SHOAL_TRY(check_patience());
-    }
+    wait(items, limit);
+    if (has_news(items[1]) || !watch_->connected()) look_at_connection();
   }
-
-  // Tells the server that nothing more will come, behind whatever chunks still wait to leave.
-  Error give_up(Error error) {
-    for (int waited = 0; waited < kLingerMs; waited += kGiveUpStepMs) {
-      if (link_.send_failed({}, BulkFailure::kAbandoned, "the client gave up") != SendResult::kFull) break;
-      std::array items{readable(link_.socket())};
-      wait(items, std::chrono::milliseconds(kGiveUpStepMs));
-    }
-    return error;
+  // Between two transfers the server says nothing: whatever there is came too late for the last one.
+  bool idle() {
+    look_at_connection();
+    return !down_ && !receive();
   }
 
  private:
-  Result<std::optional<BulkMessage>> accept(BulkLink::Received received) {
-    if (auto* malformed = std::get_if<BulkLink::Malformed>(&received))
-      return std::move(malformed->error).because_of_this("the bulk server broke the protocol");
-    BulkMessage message = std::get<BulkMessage>(std::move(received));
-    if (message.frame.kind == BulkKind::kFailed) return failure(message);
-    return std::optional(std::move(message));
-  }
+  Connection(Socket dealer, std::string endpoint, const BulkClientOptions& options)
+      : link_(std::move(dealer), false, options.window), endpoint_(std::move(endpoint)) {}
 
   void look_at_connection() {
     while (auto event = watch_->next()) {
@@ -107,6 +91,73 @@ class Session {
     }
   }
 
+  BulkLink link_;
+  std::optional<ConnectionWatch> watch_;
+  const std::string endpoint_;
+  std::optional<Error> down_;
+};
+
+// One transfer on a connection, and what both directions share: opening, waiting, stalling, giving up.
+class Session {
+ public:
+  // `ticket` opens the transfer; null where the handshake has shown it.
+  Session(Connection& connection, const Ticket* ticket, Duration stall, const std::function<bool()>& keep_going)
+      : connection_(connection), ticket_(ticket), stall_(stall), keep_going_(keep_going) {}
+
+  BulkLink& link() { return connection_.link(); }
+  void made_progress() { progress_ = std::chrono::steady_clock::now(); }
+  // The connection ended before the server said a word of this transfer.
+  bool unheard() const { return connection_.down() && !heard_; }
+
+  // The transfer's first message.
+  void open(BulkFrame frame) {
+    Message body;
+    if (ticket_ != nullptr) {
+      const std::string bytes = encode(BulkTicket{ticket_->user, ticket_->secret});
+      frame.size = static_cast<std::uint32_t>(bytes.size());
+      body = Message(std::string_view(bytes));
+    }
+    link().send({}, frame, std::move(body));
+  }
+
+  // A message of the server that is there already, in its grammar and not `failed`.
+  Result<std::optional<BulkMessage>> poll_once() {
+    if (auto received = connection_.receive()) return accept(std::move(*received));
+    return std::optional<BulkMessage>();
+  }
+
+  // The next one, waited for. `until_writable`: nullopt as soon as something can be sent.
+  Result<std::optional<BulkMessage>> next(bool until_writable) {
+    for (;;) {
+      const bool writable = until_writable && link().socket().writable();
+      if (auto received = connection_.receive()) return accept(std::move(*received));
+      if (connection_.down()) return Error(*connection_.down());  // after what the server said last
+      if (writable) return std::optional<BulkMessage>();
+      connection_.wait_for_news(kAskInterval);
+      SHOAL_TRY(check_patience());
+    }
+  }
+
+  // Tells the server that nothing more will come, behind whatever chunks still wait to leave.
+  Error give_up(Error error) {
+    for (int waited = 0; waited < kLingerMs; waited += kGiveUpStepMs) {
+      if (link().send_failed({}, BulkFailure::kAbandoned, "the client gave up") != SendResult::kFull) break;
+      std::array items{readable(link().socket())};
+      wait(items, std::chrono::milliseconds(kGiveUpStepMs));
+    }
+    return error;
+  }
+
+ private:
+  Result<std::optional<BulkMessage>> accept(BulkLink::Received received) {
+    heard_ = true;
+    if (auto* malformed = std::get_if<BulkLink::Malformed>(&received))
+      return std::move(malformed->error).because_of_this("the bulk server broke the protocol");
+    BulkMessage message = std::get<BulkMessage>(std::move(received));
+    if (message.frame.kind == BulkKind::kFailed) return failure(message);
+    return std::optional(std::move(message));
+  }
+
   Status check_patience() {
     if (std::chrono::steady_clock::now() - progress_ >= stall_)
       return give_up(Error(ErrorCode::kTimeout, "the transfer stalled: no chunk was finished for too long"));
@@ -114,12 +165,12 @@ class Session {
     return {};
   }
 
-  BulkLink link_;
-  std::optional<ConnectionWatch> watch_;
-  std::optional<Error> down_;  // why the connection ended
+  Connection& connection_;
+  const Ticket* const ticket_;
   const Duration stall_;
   const std::function<bool()>& keep_going_;
-  SteadyTime progress_;
+  SteadyTime progress_ = std::chrono::steady_clock::now();
+  bool heard_ = false;
 };
 
 Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window,
@@ -130,7 +181,7 @@ Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t 
     session.link().send({}, {BulkKind::kAck, next, window, 0});
     told = next;
   };
-  acknowledge(first);
+  session.open({BulkKind::kAck, first, window, 0});
   for (std::uint32_t next = first; next < chunks;) {
     SHOAL_TRY_ASSIGN(std::optional<BulkMessage> message, session.poll_once());
     if (!message) {
@@ -180,7 +231,7 @@ Result<bool> send_chunk(Session& session, const ObjectInfo& object, std::uint32_
 Status send_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, ChunkSource& source,
                    ChunkBuffers& buffers) {
   UploadProgress progress{object.chunks(), first, first, first};
-  session.link().send({}, {BulkKind::kPut, 0, 0, 0});
+  session.open({BulkKind::kPut, 0, 0, 0});
   for (;;) {
     // Everything that was heard is taken before more is said: an ack may widen the window, a failure ends it.
     SHOAL_TRY_ASSIGN(const std::optional<BulkMessage> message, session.next(progress.may_send()));
@@ -217,31 +268,58 @@ class Client final : public BulkClient {
                     [&](Session& session) { return send_chunks(session, object, first_chunk, source, *buffers_); });
   }
 
-  BulkCounters counters() const override { return total_; }
+  void close_idle(Duration idle) override {
+    if (connection_ && std::chrono::steady_clock::now() - used_ >= idle) close();
+  }
+
+  BulkCounters counters() const override { return connection_ ? sum(total_, connection_->link().counters()) : total_; }
 
  private:
+  // On the kept connection where there is one, else on a new one, which is kept after a success.
   template <class Run>
   Status transfer(const Ticket& ticket, Duration stall, const std::function<bool()>& keep_going, const char* attempted,
                   Run run) {
-    Session session(context_, ticket, options_, stall, keep_going);
-    SHOAL_TRY(session.connect(context_, ticket.endpoint, options_.connect_limit));
-    Status done = run(session);
-    add(session.link().counters());
-    if (!done.ok()) return std::move(done).error().because_of_this(attempted);
-    return {};
+    if (connection_ && (connection_->endpoint() != ticket.endpoint || !connection_->idle())) close();
+    Status done;
+    bool anew = !connection_;
+    if (connection_) {
+      Session session(*connection_, &ticket, stall, keep_going);
+      done = run(session);
+      // It was lost before anything happened. The ticket may be spent all the same; then the handshake is denied.
+      anew = !done.ok() && session.unheard();
+      if (!done.ok()) close();
+    }
+    if (anew) {
+      SHOAL_TRY_ASSIGN(connection_, Connection::make(context_, ticket, options_));
+      Session session(*connection_, nullptr, stall, keep_going);
+      done = run(session);
+    }
+    used_ = std::chrono::steady_clock::now();
+    if (done.ok()) return {};
+    close();
+    return std::move(done).error().because_of_this(attempted);
   }
 
-  void add(const BulkCounters& counters) {
-    total_.chunks_received += counters.chunks_received;
-    total_.chunks_sent += counters.chunks_sent;
-    total_.bytes_received += counters.bytes_received;
-    total_.bytes_sent += counters.bytes_sent;
+  void close() {
+    if (!connection_) return;
+    total_ = sum(total_, connection_->link().counters());
+    connection_.reset();
+  }
+
+  static BulkCounters sum(BulkCounters a, const BulkCounters& b) {
+    a.chunks_received += b.chunks_received;
+    a.chunks_sent += b.chunks_sent;
+    a.bytes_received += b.bytes_received;
+    a.bytes_sent += b.bytes_sent;
+    return a;
   }
 
   const BulkClientOptions options_;
   Context context_;
   std::shared_ptr<ChunkBuffers> buffers_;
-  BulkCounters total_;
+  std::unique_ptr<Connection> connection_;  // of the last transfer, when it succeeded
+  SteadyTime used_;                         // when that one ended
+  BulkCounters total_;                      // of closed connections
 };
 
 }  // namespace

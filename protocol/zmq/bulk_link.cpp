@@ -17,10 +17,8 @@ constexpr int kReceiveQueue = 2;
 // sent, that there is room again, so that a queue of just the window's length would seem full at times.
 constexpr std::uint32_t kSendQueueWindows = 4;
 
-bool has_body(BulkKind kind) { return kind == BulkKind::kChunk || kind == BulkKind::kFailed; }
-
 std::uint64_t wire_bytes(const BulkFrame& frame) {
-  return framed_bytes(kBulkHeaderBytes) + (has_body(frame.kind) ? framed_bytes(frame.size) : 0);
+  return framed_bytes(kBulkHeaderBytes) + (has_second_frame(frame) ? framed_bytes(frame.size) : 0);
 }
 
 constexpr std::size_t kIdDigits = 16;
@@ -78,7 +76,8 @@ std::optional<BulkLink::Received> BulkLink::receive() {
   if (!frame) return std::nullopt;
   if (routed_) {
     message.route = frame->text();
-    if (!frame->more()) return Malformed{std::move(message.route), Error(ErrorCode::kCorrupt, "an empty bulk message")};
+    if (!frame->more())
+      return Malformed{std::move(message.route), {}, 0, Error(ErrorCode::kCorrupt, "an empty bulk message")};
     frame = socket_.receive();
     SHOAL_CHECK(frame.has_value(), "the frames of one message arrive together");
     const std::string_view id = frame->property("User-Id");
@@ -87,8 +86,7 @@ std::optional<BulkLink::Received> BulkLink::receive() {
   }
   std::uint64_t bytes = framed_bytes(frame->bytes().size());
   const auto malformed = [&](Error error) {
-    tally_.received(message.account, bytes, false);
-    return Malformed{std::move(message.route), std::move(error)};
+    return Malformed{std::move(message.route), message.account, bytes, std::move(error)};
   };
   auto header = decode_bulk(frame->bytes());
   if (!header.ok()) {
@@ -96,11 +94,11 @@ std::optional<BulkLink::Received> BulkLink::receive() {
     return malformed(std::move(header).error());
   }
   message.frame = *header;
-  if (frame->more() != has_body(header->kind)) {
+  if (frame->more() != has_second_frame(*header)) {
     bytes += socket_.skip_rest(*frame);
     return malformed(Error(ErrorCode::kCorrupt, "a bulk message with the wrong number of frames"));
   }
-  if (has_body(header->kind)) {
+  if (has_second_frame(*header)) {
     auto body = socket_.receive();
     SHOAL_CHECK(body.has_value(), "the frames of one message arrive together");
     const bool last = !body->more();
@@ -109,12 +107,20 @@ std::optional<BulkLink::Received> BulkLink::receive() {
       return malformed(Error(ErrorCode::kCorrupt, "a bulk message whose second frame is not as announced"));
     message.body = std::move(*body);
   }
-  tally_.received(message.account, bytes, header->kind == BulkKind::kChunk);
+  message.bytes = bytes;
   return message;
 }
 
+void BulkLink::count(const Account& account, const BulkMessage& message) {
+  tally_.received(account, message.bytes, message.frame.kind == BulkKind::kChunk);
+}
+
+void BulkLink::count(const Account& account, const Malformed& message) {
+  tally_.received(account, message.bytes, false);
+}
+
 SendResult BulkLink::send(std::string_view route, const BulkFrame& frame, Message body, const Account& account) {
-  const bool with_body = has_body(frame.kind);
+  const bool with_body = has_second_frame(frame);
   if (routed_) {
     const SendResult routed = socket_.send(Message(route), true);
     if (routed != SendResult::kSent) return routed;

@@ -32,13 +32,14 @@ class BulkTally {
 };
 
 // The User-Id of a connection := device and job of its account (16 hex digits each), user of its ticket. It is set at
-// the handshake and rides on every message, so that what comes after a transfer's end still has an account.
+// the handshake and rides on every message, so that what comes outside of a transfer still has an account.
 std::string user_id(const Account& account, std::string_view user);
 
 struct BulkMessage {
-  std::string route;  // ROUTER only, as all of these: the connection,
-  std::string user;   // the ticket that it was admitted with,
-  Account account;    // and whose bytes it moves
+  std::string route;        // ROUTER only, as all of these: the connection,
+  std::string user;         // the ticket that it was admitted with,
+  Account account;          // and that ticket's account
+  std::uint64_t bytes = 0;  // on the wire
   BulkFrame frame;
   Message body;
 };
@@ -49,14 +50,18 @@ class BulkLink {
   BulkLink(Socket socket, bool routed, std::uint32_t window);
 
   struct Malformed {
-    std::string route;
+    std::string route;  // these as in BulkMessage
+    Account account;
+    std::uint64_t bytes = 0;
     Error error;
   };
   using Received = std::variant<BulkMessage, Malformed>;
 
-  // The next message, nullopt when none is there.
+  // The next message, nullopt when none is there. Whoever takes it knows whose bytes it is and counts it.
   std::optional<Received> receive();
-  // Never waits. `route` is empty for a DEALER; `body` is sent with chunk and failed only.
+  void count(const Account& account, const BulkMessage& message);
+  void count(const Account& account, const Malformed& message);
+  // Never waits. `route` is empty for a DEALER; `body` is sent where the frame has a second one.
   SendResult send(std::string_view route, const BulkFrame& frame, Message body = Message(),
                   const Account& account = {});
   SendResult send_failed(std::string_view route, BulkFailure failure, std::string_view text,

@@ -41,15 +41,21 @@ Result<Ticket> TicketDesk::issue(std::shared_ptr<Offer> offer, Time now, Duratio
   return Ticket{{}, std::move(user), std::move(secret)};
 }
 
+TicketDesk::Entry* TicketDesk::find_offered(std::string_view user, std::string_view secret, Time now) {
+  const auto found = entries_.find(user);
+  if (found == entries_.end()) return nullptr;
+  Entry& entry = found->second;
+  if (!same_secret(entry.secret, secret) || entry.stage != Stage::kOffered || now >= entry.expires) return nullptr;
+  return &entry;
+}
+
 std::optional<Account> TicketDesk::admit(std::string_view user, std::string_view secret, Time now) {
   const std::lock_guard lock(mutex_);
-  const auto found = entries_.find(user);
-  if (found == entries_.end()) return std::nullopt;
-  Entry& entry = found->second;
-  if (!same_secret(entry.secret, secret) || entry.stage != Stage::kOffered || now >= entry.expires) return std::nullopt;
-  entry.stage = Stage::kAdmitted;
-  entry.since = now;
-  return entry.offer->account;
+  Entry* entry = find_offered(user, secret, now);
+  if (entry == nullptr) return std::nullopt;
+  entry->stage = Stage::kAdmitted;
+  entry->since = now;
+  return entry->offer->account;
 }
 
 std::shared_ptr<Offer> TicketDesk::start(const std::string& user) {
@@ -58,6 +64,14 @@ std::shared_ptr<Offer> TicketDesk::start(const std::string& user) {
   if (found == entries_.end() || found->second.stage != Stage::kAdmitted) return nullptr;
   found->second.stage = Stage::kRunning;
   return found->second.offer;
+}
+
+std::shared_ptr<Offer> TicketDesk::start(std::string_view user, std::string_view secret, DeviceId device, Time now) {
+  const std::lock_guard lock(mutex_);
+  Entry* entry = find_offered(user, secret, now);
+  if (entry == nullptr || entry->offer->account.device != device) return nullptr;
+  entry->stage = Stage::kRunning;
+  return entry->offer;
 }
 
 std::shared_ptr<Offer> TicketDesk::remove(const std::string& user) {

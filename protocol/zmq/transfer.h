@@ -11,7 +11,8 @@
 
 namespace shoal::protocol::zmq {
 
-// One admitted connection at work. Chunks next .. granted - 1 are on their way (their room is taken from the budget).
+// An admitted connection at work with one ticket. Chunks next .. granted - 1 are on their way (their room is taken from
+// the budget).
 struct Transfer {
   std::string route;
   std::shared_ptr<Offer> offer;

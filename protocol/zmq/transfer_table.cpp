@@ -23,45 +23,65 @@ std::pair<BulkFailure, std::string_view> told(const Error& error) {
   }
 }
 
+// Of a client's message: whether it may be the first of a transfer. An ack goes on with one, too.
+bool opens(const BulkMessage& message) {
+  return message.frame.kind == BulkKind::kPut || message.frame.kind == BulkKind::kAck;
+}
+
 }  // namespace
 
 TransferTable::TransferTable(BulkLink& link, TicketDesk& tickets, const Clock& clock, ChunkBudget budget)
     : link_(link), tickets_(tickets), clock_(clock), budget_(budget), buffers_(ChunkBuffers::make(kIdleBuffers)) {}
 
 void TransferTable::take(BulkMessage message) {
-  const auto found = transfers_.find(message.route);
-  Transfer* transfer = found == transfers_.end() ? open(message) : &found->second;
-  if (transfer == nullptr) return;
-  if (transfer->offer->withdrawn) return fail(transfer->route, BulkFailure::kWithdrawn, "the ticket was withdrawn");
-  switch (message.frame.kind) {
-    case BulkKind::kPut: return take_put(*transfer);
-    case BulkKind::kAck: return take_ack(*transfer, message.frame);
-    case BulkKind::kChunk: return take_chunk(*transfer, message);
-    case BulkKind::kDone: return take_done(*transfer, message.frame);
-    case BulkKind::kFailed: return end(transfer->route);
+  if (const auto found = transfers_.find(message.route); found != transfers_.end()) {
+    Transfer& transfer = found->second;
+    link_.count(transfer.offer->account, message);
+    if (opens(message) && message.frame.size > 0) return refuse(transfer.route, "a ticket while a transfer runs");
+    return go_on(transfer, message);
   }
+  std::shared_ptr<Offer> offer = opens(message) ? offer_of(message) : nullptr;
+  link_.count(offer ? offer->account : message.account, message);
+  if (offer) return go_on(begin(message.route, std::move(offer)), message);
+  // What still comes after a transfer's end is dropped; only an opening is worth an answer.
+  if (opens(message))
+    link_.send_failed(message.route, BulkFailure::kWithdrawn, "the ticket is not valid any more", message.account);
 }
 
 void TransferTable::take(const BulkLink::Malformed& message) {
-  if (transfers_.contains(message.route)) fail(message.route, BulkFailure::kGrammar, message.error.message());
+  const auto found = transfers_.find(message.route);
+  const bool running = found != transfers_.end();
+  link_.count(running ? found->second.offer->account : message.account, message);
+  if (running) fail(message.route, BulkFailure::kGrammar, message.error.message());
 }
 
-Transfer* TransferTable::open(const BulkMessage& message) {
-  // What still comes after a transfer's end is dropped; only an opening is worth an answer.
-  if (message.frame.kind != BulkKind::kPut && message.frame.kind != BulkKind::kAck) return nullptr;
-  std::shared_ptr<Offer> offer = tickets_.start(message.user);
-  if (!offer) {
-    link_.send_failed(message.route, BulkFailure::kWithdrawn, "the ticket is not valid any more", message.account);
-    return nullptr;
-  }
+std::shared_ptr<Offer> TransferTable::offer_of(const BulkMessage& opening) {
+  if (opening.frame.size == 0) return tickets_.start(opening.user);
+  const auto ticket = decode_bulk_ticket(opening.body.text());
+  if (!ticket.ok()) return nullptr;
+  return tickets_.start(ticket->user, ticket->secret, opening.account.device, clock_.now());
+}
+
+Transfer& TransferTable::begin(const std::string& route, std::shared_ptr<Offer> offer) {
   Transfer transfer;
-  transfer.route = message.route;
+  transfer.route = route;
   transfer.chunks = offer->object.chunks();
   transfer.next = transfer.granted = transfer.told = offer->first_chunk;
   transfer.offer = std::move(offer);
   transfer.progress = clock_.now();
   budget_.join();
-  return &transfers_.emplace(message.route, std::move(transfer)).first->second;
+  return transfers_.emplace(route, std::move(transfer)).first->second;
+}
+
+void TransferTable::go_on(Transfer& transfer, const BulkMessage& message) {
+  if (transfer.offer->withdrawn) return fail(transfer.route, BulkFailure::kWithdrawn, "the ticket was withdrawn");
+  switch (message.frame.kind) {
+    case BulkKind::kPut: return take_put(transfer);
+    case BulkKind::kAck: return take_ack(transfer, message.frame);
+    case BulkKind::kChunk: return take_chunk(transfer, message);
+    case BulkKind::kDone: return take_done(transfer, message.frame);
+    case BulkKind::kFailed: return end(transfer.route);
+  }
 }
 
 void TransferTable::take_put(Transfer& transfer) {
@@ -213,6 +233,7 @@ void TransferTable::fail(std::string route, const Error& error) {
 void TransferTable::end(std::string route) {
   const auto node = transfers_.extract(route);
   if (node.empty()) return;
+  if (node.mapped().waiting) std::erase(waiting_, route);  // the next transfer of the connection has its own turn
   budget_.leave(node.mapped());
   tickets_.remove(node.mapped().offer->user);
 }

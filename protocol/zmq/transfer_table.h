@@ -33,7 +33,10 @@ class TransferTable {
  private:
   using Transfers = std::unordered_map<std::string, Transfer>;
 
-  Transfer* open(const BulkMessage& message);
+  // That of the ticket which the message opens a transfer with, null when it is not valid.
+  std::shared_ptr<Offer> offer_of(const BulkMessage& opening);
+  Transfer& begin(const std::string& route, std::shared_ptr<Offer> offer);
+  void go_on(Transfer& transfer, const BulkMessage& message);
   void take_put(Transfer& transfer);
   void take_ack(Transfer& transfer, const BulkFrame& frame);
   void take_chunk(Transfer& transfer, const BulkMessage& message);

@@ -23,6 +23,7 @@
 #include "protocol/wire.h"
 #include "protocol/zmq/bulk.h"
 #include "protocol/zmq/control.h"
+#include "tests/support/relay.h"
 #include "tests/support/temporary_folder.h"
 
 namespace shoal::client {
@@ -159,12 +160,14 @@ class Coordinator {
   std::atomic<std::uint32_t> resumed_at{0};   // chunks that were held when the update was last offered
   std::atomic<std::uint64_t> last_unsent{0};  // as the last Hello said
   protocol::BulkCounters bulk_counters() const { return bulk_->counters(); }
+  std::string bulk_endpoint() const { return bulk_->endpoint(); }
 
   // The script: tasks are assigned one after the other; after the last one's receipt, and when an upload's chunk comes:
   std::vector<protocol::TaskKind> tasks;
   std::function<void()> on_all_done = [] {};
   std::function<void(std::uint32_t chunk)> on_chunk = [](std::uint32_t) {};
   std::atomic<bool> give_receipts{true};
+  std::string bulk_through;  // a relay that tickets name; empty: none
 
  private:
   void make_model(const std::string& path) {
@@ -227,8 +230,8 @@ class Coordinator {
   }
   void hear(const protocol::Peer& peer, const message::FetchModel& m) {
     ++fetches;
-    say(peer, message::ModelTicket{m.assignment, bulk_->offer_download(sealed_model->info, sealed_model, 1min).value(),
-                                   sealed_model->info});
+    const protocol::Ticket ticket = bulk_->offer_download(sealed_model->info, sealed_model, 1min).value();
+    say(peer, message::ModelTicket{m.assignment, relayed(ticket), sealed_model->info});
   }
   void hear(const protocol::Peer& peer, const message::OfferUpdate& m) {
     facts[m.assignment] = m.facts;
@@ -242,7 +245,11 @@ class Coordinator {
     if (held == m.object.chunks()) return received(m.assignment);
     const protocol::Ticket ticket = bulk_->offer_upload(m.object, held, object, 1min).value();
     tickets_[m.assignment] = ticket.user;
-    say(peer, message::UploadTicket{m.assignment, ticket, held});
+    say(peer, message::UploadTicket{m.assignment, relayed(ticket), held});
+  }
+  protocol::Ticket relayed(protocol::Ticket ticket) const {
+    if (!bulk_through.empty()) ticket.endpoint = bulk_through;
+    return ticket;
   }
   // On the bulk server's thread, or by a repeated offer.
   void received(AssignmentId id) {
@@ -376,6 +383,18 @@ TEST_F(DaemonTest, EnrolsTrainsUploadsEvaluatesAndSaysGoodbye) {
   EXPECT_FALSE(fs::exists(state() + "/invitation"));
   EXPECT_FALSE(keeps_an_update());
   EXPECT_TRUE(log_.errors.empty());
+}
+
+TEST_F(DaemonTest, MovesEverythingOnOneBulkConnection) {
+  const auto relay = shoal::testing::Relay::start(coordinator_.bulk_endpoint()).value();
+  coordinator_.bulk_through = relay->endpoint();
+  coordinator_.tasks = {protocol::TaskKind::kTrain, protocol::TaskKind::kTrain, protocol::TaskKind::kEvaluate};
+  coordinator_.on_all_done = [&] { stop_(); };
+  EXPECT_EQ(join(), Refusal::kNone);
+  coordinator_.stop();
+  expect_upload(AssignmentId{1});
+  expect_upload(AssignmentId{2});
+  EXPECT_EQ(relay->connections(), 1u);
 }
 
 TEST_F(DaemonTest, OffersItsUpdateAgainInItsNextLife) {

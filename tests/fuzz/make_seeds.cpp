@@ -84,9 +84,16 @@ void make_bulk_frames(const Corpus& corpus) {
   using enum protocol::BulkKind;
   const std::pair<const char*, protocol::BulkFrame> frames[] = {
       {"put", {kPut, 0, 0, 0}},    {"ack", {kAck, 7, 4, 0}},       {"chunk", {kChunk, 7, 0, 1016}},
-      {"done", {kDone, 12, 0, 0}}, {"failed", {kFailed, 2, 0, 9}},
+      {"done", {kDone, 12, 0, 0}}, {"failed", {kFailed, 2, 0, 9}}, {"put_with_ticket", {kPut, 0, 0, 97}},
   };
   for (const auto& [name, frame] : frames) corpus.add(name, std::span<const std::byte>(protocol::encode(frame)));
+}
+
+void make_bulk_tickets(const Corpus& corpus) {
+  const std::string user(32, 'a'), secret(64, '5'), longest(protocol::kMaxTicketBytes, 'x');
+  corpus.add("issued", encode(protocol::BulkTicket{user, secret}));
+  corpus.add("longest", encode(protocol::BulkTicket{longest, longest}));
+  corpus.add("without_secret", std::string(1, '\x20') + user);
 }
 
 void make_journal(const Corpus& corpus) {
@@ -238,6 +245,7 @@ int main(int argc, char** argv) {
   make_safetensors(Corpus(root, "safetensors_header"));
   make_invitations(Corpus(root, "invitation"));
   make_bulk_frames(Corpus(root, "bulk_frame"));
+  make_bulk_tickets(Corpus(root, "bulk_ticket"));
   make_journal(Corpus(root, "journal_record"));
   make_extent_headers(Corpus(root, "extent_header"));
   make_write_logs(Corpus(root, "write_log"));

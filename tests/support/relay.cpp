@@ -58,8 +58,9 @@ struct Relay::Flow {
   std::deque<Piece> held = {};
   std::size_t held_bytes = 0;
   std::uint64_t read = 0, passed = 0;
-  SteadyTime started = std::chrono::steady_clock::now();
-  bool ended = false;  // `from` has no more
+  SteadyTime started{};             // of what flows now without a pause
+  std::uint64_t passed_before = 0;  // that
+  bool ended = false;               // `from` has no more
 
   bool wants_input() const { return !ended && held_bytes < kMostHeld; }
 
@@ -71,7 +72,8 @@ struct Relay::Flow {
     if (rules.bytes_per_second > 0) {
       const double seconds = to_seconds(now - started);
       const auto earned = static_cast<std::uint64_t>(seconds * static_cast<double>(rules.bytes_per_second));
-      most = std::min(most, earned > passed ? earned - passed : 0);
+      const std::uint64_t spent = passed - passed_before;
+      most = std::min(most, earned > spent ? earned - spent : 0);
     }
     return most;
   }
@@ -99,6 +101,10 @@ struct Relay::Flow {
     if (rules.corrupt_at && *rules.corrupt_at >= read && *rules.corrupt_at < read + bytes.size())
       bytes[*rules.corrupt_at - read] ^= 0x10;
     read += bytes.size();
+    if (held.empty()) {  // what a pause would have let pass is not saved up
+      started = std::chrono::steady_clock::now();
+      passed_before = passed;
+    }
     held_bytes += bytes.size();
     held.push_back({std::chrono::steady_clock::now() + rules.delay, std::move(bytes)});
     return true;

@@ -2,12 +2,11 @@
 // anything.
 #include <gtest/gtest.h>
 
-#include <array>
 #include <optional>
 
 #include "protocol/zmq/bulk.h"
-#include "protocol/zmq/bulk_link.h"
 #include "tests/protocol/zmq/bulk_world.h"
+#include "tests/protocol/zmq/rude_client.h"
 
 namespace shoal::protocol::zmq {
 namespace {
@@ -161,37 +160,6 @@ TEST_F(BulkAbuse, KeepGoingEndsAWaitingTransfer) {
   release = true;
   server_.reset();  // its thread may be about to look at `release`
 }
-
-// A client that speaks the grammar's words in any order.
-class RudeClient {
- public:
-  explicit RudeClient(const Ticket& ticket) : link_(dealer(context_, ticket), false, 8) {
-    EXPECT_TRUE(link_.socket().connect(ticket.endpoint).ok());
-  }
-
-  void say(const BulkFrame& frame) { link_.send({}, frame, Message(std::string_view(std::string(frame.size, 'x')))); }
-  void say_bytes(std::string_view bytes) { link_.socket().send(Message(bytes), false); }
-  std::optional<BulkFrame> hear() {
-    auto received = link_.receive();
-    std::array items{readable(link_.socket())};
-    for (const auto limit = std::chrono::steady_clock::now() + kPatience;
-         !received && std::chrono::steady_clock::now() < limit; received = link_.receive())
-      wait(items, kPatience);
-    if (!received || !std::holds_alternative<BulkMessage>(*received)) return std::nullopt;
-    return std::get<BulkMessage>(*received).frame;
-  }
-
- private:
-  static Socket dealer(Context& context, const Ticket& ticket) {
-    Socket socket(context, ZMQ_DEALER);
-    socket.set(ZMQ_PLAIN_USERNAME, std::string_view(ticket.user));
-    socket.set(ZMQ_PLAIN_PASSWORD, std::string_view(ticket.secret));
-    return socket;
-  }
-
-  Context context_;
-  BulkLink link_;
-};
 
 TEST_F(BulkAbuse, MessagesOutOfOrderEndOnlyTheirOwnTransfer) {
   constexpr auto kWhole = static_cast<std::uint32_t>(kMaxBulkBodyBytes);

@@ -49,6 +49,26 @@ TEST_F(TicketDeskTest, StartsOnlyWhatWasAdmittedAndOnlyOnce) {
   EXPECT_EQ(desk_.start(ticket.user), nullptr);
 }
 
+TEST_F(TicketDeskTest, StartsWithATicketOfTheSameDeviceOnlyOnce) {
+  const auto offer = std::make_shared<Offer>();
+  offer->account = {DeviceId{3}, JobId{1}};
+  const Ticket ticket = desk_.issue(offer, kStart, 60s).value();
+  EXPECT_EQ(desk_.start(ticket.user, "wrong", DeviceId{3}, kStart), nullptr);
+  EXPECT_EQ(desk_.start("nobody", ticket.secret, DeviceId{3}, kStart), nullptr);
+  EXPECT_EQ(desk_.start(ticket.user, ticket.secret, DeviceId{4}, kStart), nullptr);
+  EXPECT_EQ(desk_.start(ticket.user, ticket.secret, DeviceId{3}, kStart + 60s), nullptr);
+  EXPECT_EQ(desk_.start(ticket.user, ticket.secret, DeviceId{3}, kStart + 60s - 1ns), offer);
+  EXPECT_EQ(desk_.start(ticket.user, ticket.secret, DeviceId{3}, kStart), nullptr);
+  EXPECT_FALSE(desk_.admit(ticket.user, ticket.secret, kStart)) << "it is spent at the handshake, too";
+  EXPECT_EQ(desk_.start(ticket.user), nullptr);
+}
+
+TEST_F(TicketDeskTest, WhatAHandshakeHasShownIsSpent) {
+  const Ticket ticket = issue();
+  ASSERT_TRUE(desk_.admit(ticket.user, ticket.secret, kStart));
+  EXPECT_EQ(desk_.start(ticket.user, ticket.secret, DeviceId{}, kStart), nullptr);
+}
+
 TEST_F(TicketDeskTest, SweepsWhatExpiredAndWhatNeverBegan) {
   const Ticket offered = issue(60s), admitted = issue(60s), running = issue(60s);
   ASSERT_TRUE(desk_.admit(admitted.user, admitted.secret, kStart));
