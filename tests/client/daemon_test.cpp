@@ -389,7 +389,7 @@ TEST_F(DaemonTest, MovesEverythingOnOneBulkConnection) {
   const auto relay = shoal::testing::Relay::start(coordinator_.bulk_endpoint()).value();
   coordinator_.bulk_through = relay->endpoint();
   coordinator_.tasks = {protocol::TaskKind::kTrain, protocol::TaskKind::kTrain, protocol::TaskKind::kEvaluate};
-  coordinator_.on_all_done = [&] { stop_(); };
+  coordinator_.on_all_done = [&] { stop(); };
   EXPECT_EQ(join(), Refusal::kNone);
   coordinator_.stop();
   expect_upload(AssignmentId{1});
