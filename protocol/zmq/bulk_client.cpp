@@ -105,6 +105,8 @@ class Session {
       : connection_(connection), ticket_(ticket), stall_(stall), keep_going_(keep_going) {}
 
   BulkLink& link() { return connection_.link(); }
+  // From now on a caller who gives up waits a moment for the server's done: it saves the connection.
+  void all_sent() { all_sent_ = true; }
   void made_progress() { progress_ = std::chrono::steady_clock::now(); }
   // The connection ended before the server said a word of this transfer.
   bool unheard() const { return connection_.down() && !heard_; }
@@ -161,8 +163,12 @@ class Session {
   Status check_patience() {
     if (std::chrono::steady_clock::now() - progress_ >= stall_)
       return give_up(Error(ErrorCode::kTimeout, "the transfer stalled: no chunk was finished for too long"));
-    if (!keep_going_()) return give_up(Error(ErrorCode::kTimeout, "the transfer was given up"));
-    return {};
+    if (keep_going_()) return {};
+    // What makes the caller give up an upload is often the receipt of it, which overtook the server's done.
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (all_sent_ && !asked_to_stop_) asked_to_stop_ = now;
+    if (asked_to_stop_ && now - *asked_to_stop_ < std::chrono::milliseconds(kLingerMs)) return {};
+    return give_up(Error(ErrorCode::kTimeout, "the transfer was given up"));
   }
 
   Connection& connection_;
@@ -170,7 +176,8 @@ class Session {
   const Duration stall_;
   const std::function<bool()>& keep_going_;
   SteadyTime progress_ = std::chrono::steady_clock::now();
-  bool heard_ = false;
+  bool heard_ = false, all_sent_ = false;
+  std::optional<SteadyTime> asked_to_stop_;
 };
 
 Status receive_chunks(Session& session, const ObjectInfo& object, std::uint32_t first, std::uint32_t window,
@@ -247,6 +254,7 @@ Status send_chunks(Session& session, const ObjectInfo& object, std::uint32_t fir
       auto sent = send_chunk(session, object, progress.sent, source, buffers);
       if (!sent.ok()) return session.give_up(std::move(sent).error());
       if (*sent) ++progress.sent;
+      if (progress.sent == progress.chunks) session.all_sent();
     }
   }
 }
