@@ -36,13 +36,6 @@ std::string scales_text(const std::vector<training::InputScale>& scales) {
   return text;
 }
 
-// 1234567 to "1,234,567".
-std::string grouped(std::uint64_t n) {
-  std::string text = std::to_string(n);
-  for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
-  return text;
-}
-
 struct InitOptions {
   ModelSource source;
   std::string file;

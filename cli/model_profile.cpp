@@ -1,7 +1,7 @@
 // `shoal model profile`: the memory of a training step, known before the first one.
 #include <algorithm>
 #include <memory>
-#include <numeric>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -35,19 +35,16 @@ std::string megabytes(std::size_t bytes) {
   return text;
 }
 
-// Bytes that live at every instruction, and who they are.
+// When the most is alive, and what.
 struct Profile {
   explicit Profile(const engine::Program& program)
-      : tape(program.tape()), plan(program.plan()), live(std::max<std::size_t>(tape.instructions().size(), 1)) {
-    for (engine::BufferId b = 0; b < tape.buffers().size(); ++b)
-      for (std::size_t i = 0; i < live.size(); ++i)
-        if (lives(b, i)) live[i] += engine::aligned(tape.buffers()[b].bytes);
-    peak = static_cast<std::size_t>(std::ranges::max_element(live) - live.begin());
-  }
+      : tape(program.tape()),
+        plan(program.plan()),
+        live(std::span(plan.live).first(tape.instructions().size())),
+        peak(static_cast<std::size_t>(std::ranges::max_element(live) - live.begin())) {}
 
   bool lives(engine::BufferId b, std::size_t instruction) const {
-    return tape.buffers()[b].life == engine::Life::kKept ||
-           (plan.lifetimes[b].first <= instruction && instruction <= plan.lifetimes[b].last);
+    return plan.lifetimes[b].first <= instruction && instruction <= plan.lifetimes[b].last;
   }
 
   // Those that come and go, at the peak, the largest first.
@@ -61,8 +58,8 @@ struct Profile {
 
   const engine::Tape& tape;
   const engine::ArenaPlan& plan;
-  std::vector<std::size_t> live;
-  std::size_t peak = 0;
+  std::span<const std::size_t> live;  // bytes at each instruction
+  std::size_t peak;
 };
 
 // Time goes right, memory up; each column shows the most of its share of the instructions.
@@ -112,12 +109,12 @@ void print(const Context& context, const ProfileOptions& options, const training
                                 {"moment_bytes", state.moments},
                                 {"gradient_bytes", state.gradients},
                                 {"peak", profile.tape.instructions()[profile.peak].name},
-                                {"live", profile.live}};
+                                {"live", std::vector(profile.live.begin(), profile.live.end())}};
     return print_json(json);
   }
   print_text(render_facts(
-                 {{"model", model.name + ", " + std::to_string(parameters) + " parameters"},
-                  {"plan", options.plan + ": trains " + std::to_string(trained)},
+                 {{"model", model.name + ", " + grouped(parameters) + " parameters"},
+                  {"plan", options.plan + ": trains " + grouped(trained)},
                   {"step", std::to_string(options.batch) + " examples with " + (options.adam ? "adam" : "sgd") + ", " +
                                fitted.way.text()},
                   {"norms", options.constant_norms ? "statistics held constant: a biased gradient" : "exact gradient"},

@@ -52,6 +52,12 @@ std::string Table::render(const Terminal& terminal) const {
   return out;
 }
 
+std::string grouped(std::uint64_t n) {
+  std::string text = std::to_string(n);
+  for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, ",");
+  return text;
+}
+
 std::string render_facts(const std::vector<std::pair<std::string, std::string>>& facts, const Terminal& terminal) {
   int width = 0;
   for (const auto& [name, value] : facts) width = std::max(width, display_width(name));

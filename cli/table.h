@@ -1,6 +1,7 @@
 // Aligned columns for people: a header, a thin rule, rows.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,9 @@ class Table {
   std::vector<Column> columns_;
   std::vector<std::vector<std::string>> rows_;
 };
+
+// 1234567 to "1,234,567".
+std::string grouped(std::uint64_t n);
 
 // "name   value" lines for one thing: names dimmed and as wide as the widest.
 std::string render_facts(const std::vector<std::pair<std::string, std::string>>& facts, const Terminal& terminal);

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <numeric>
 #include <utility>
 
 namespace shoal::client::training {
@@ -183,6 +185,14 @@ EnumNames<OpKind> enum_names(OpKind) {
        {OpKind::kFlatten, "flatten"},
        {OpKind::kAdd, "add"}}};
   return kNames;
+}
+
+std::uint64_t Parameter::count() const {
+  return std::accumulate(spec.shape.begin(), spec.shape.end(), std::uint64_t{1}, std::multiplies<>());
+}
+
+std::size_t Graph::count(ValueId value) const {
+  return std::accumulate(shape(value).begin(), shape(value).end(), std::size_t{1}, std::multiplies<>());
 }
 
 Result<Graph> graph_of(const ModelDescription& model) {

@@ -50,6 +50,8 @@ struct Parameter {
   TensorSpec spec;
   std::uint64_t fan_in = 0;  // uniform within 1/sqrt(fan_in); 0: all values are `constant`
   float constant = 0;
+
+  std::uint64_t count() const;  // of values
 };
 
 // Values are written once, before they are read. Immutable once made.
@@ -60,6 +62,7 @@ struct Graph {
   ValueId output = 0;  // the logits
 
   const Shape& shape(ValueId value) const { return values[value]; }
+  std::size_t count(ValueId value) const;  // floats of one example
 };
 
 // kInvalid as shapes_of.

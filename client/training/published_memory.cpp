@@ -1,16 +1,11 @@
 #include "client/training/published_memory.h"
 
 #include <algorithm>
-#include <numeric>
 
 #include "base/check.h"
 
 namespace shoal::client::training {
 namespace {
-
-std::size_t count(const Shape& shape) {
-  return std::accumulate(shape.begin(), shape.end(), std::size_t{1}, std::multiplies<>());
-}
 
 // Bytes of the values that the shortcut of operation `i`'s block keeps alive; 0 where it has none.
 std::vector<std::size_t> shortcuts(const Graph& graph) {
@@ -23,7 +18,7 @@ std::vector<std::size_t> shortcuts(const Graph& graph) {
       if (graph.ops[i].kind == OpKind::kAdd &&
           std::ranges::find(graph.ops[i].inputs, entering) != graph.ops[i].inputs.end())
         std::fill(bytes.begin() + static_cast<std::ptrdiff_t>(first), bytes.begin() + static_cast<std::ptrdiff_t>(end),
-                  4 * count(graph.shape(entering)));
+                  4 * graph.count(entering));
     first = end;
   }
   return bytes;
@@ -34,11 +29,8 @@ std::vector<std::size_t> shortcuts(const Graph& graph) {
 PublishedMemory published_memory(const Graph& graph, const std::vector<bool>& trained) {
   SHOAL_CHECK(trained.size() == graph.parameters.size(), "a plan of another graph");
   PublishedMemory memory;
-  for (ParameterId p = 0; p < graph.parameters.size(); ++p) {
-    std::size_t n = 1;
-    for (const std::uint64_t extent : graph.parameters[p].spec.shape) n *= extent;
-    (trained[p] ? memory.trained_parameters : memory.frozen_parameters) += n;
-  }
+  for (ParameterId p = 0; p < graph.parameters.size(); ++p)
+    (trained[p] ? memory.trained_parameters : memory.frozen_parameters) += graph.parameters[p].count();
   const std::vector<std::size_t> shortcut = shortcuts(graph);
   std::vector<bool> needs(graph.values.size());  // does something below train?
   for (std::size_t i = 0; i < graph.ops.size(); ++i) {
@@ -46,7 +38,7 @@ PublishedMemory published_memory(const Graph& graph, const std::vector<bool>& tr
     const bool weight = op.weight && trained[*op.weight];
     needs[op.output] =
         weight || (op.bias && trained[*op.bias]) || std::ranges::any_of(op.inputs, [&](ValueId v) { return needs[v]; });
-    const std::size_t in = count(graph.shape(op.inputs[0])), out = count(graph.shape(op.output));
+    const std::size_t in = graph.count(op.inputs[0]), out = graph.count(op.output);
     std::size_t now = 0, stored = 0;
     switch (op.kind) {
       case OpKind::kConv2d:

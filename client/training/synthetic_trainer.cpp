@@ -62,10 +62,8 @@ class SyntheticTrainer final : public Trainer {
     SHOAL_CHECK(base.size() == layout_.total() && delta.size() == layout_.total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
-    for (std::uint64_t made = 0; made < wanted; ++made)
-      if (between_steps && !between_steps())
-        return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(made + 1) + " steps");
-
+    SHOAL_TRY(take_steps(
+        wanted, [](std::uint64_t) { return 0.0; }, between_steps));
     draw(derive_seed(seed, "synthetic", fingerprint(base), wanted), delta);
     return TrainingOutcome{.steps = wanted, .loss = 1.0 / static_cast<double>(wanted)};
   }

@@ -1,6 +1,7 @@
 #include "client/training/trainer_checks.h"
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <numeric>
 #include <string>
@@ -28,6 +29,22 @@ Status check_work(std::span<const std::uint32_t> rows, const protocol::TrainingS
   if (rows.empty()) return Error(ErrorCode::kInvalid, "there is not one example to train on");
   if (spec.batch_size == 0) return Error(ErrorCode::kInvalid, "batch_size must be at least 1");
   return {};
+}
+
+Result<TrainingOutcome> take_steps(std::uint64_t wanted, const std::function<double(std::uint64_t)>& step,
+                                   const std::function<bool()>& between_steps) {
+  TrainingOutcome outcome;
+  while (outcome.steps < wanted) {
+    const double loss = step(outcome.steps + 1);
+    ++outcome.steps;
+    if (!std::isfinite(loss))
+      return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
+                                           " is not finite; lower learning_rate");
+    outcome.loss += (loss - outcome.loss) / static_cast<double>(outcome.steps);
+    if (between_steps && !between_steps())
+      return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
+  }
+  return outcome;
 }
 
 }  // namespace shoal::client::training

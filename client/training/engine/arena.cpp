@@ -67,13 +67,16 @@ ArenaPlan plan_arena(const Tape& tape) {
       transient.push_back(b);
     }
   }
-  std::vector<std::size_t> live(tape.instructions().size() + 1);  // change of the live bytes at each instruction
+  // Changes at each instruction first, then their sums; these wrap and come back.
+  std::vector<std::size_t>& live = plan.live;
+  live.resize(tape.instructions().size() + 1);
   for (const BufferId b : transient) {
     live[plan.lifetimes[b].first] += aligned(buffers[b].bytes);
-    live[plan.lifetimes[b].last + 1] -= aligned(buffers[b].bytes);  // wraps, and so does the sum
+    live[plan.lifetimes[b].last + 1] -= aligned(buffers[b].bytes);
   }
+  live.front() += plan.kept_bytes;
   std::partial_sum(live.begin(), live.end(), live.begin());
-  plan.live_bytes = plan.kept_bytes + *std::ranges::max_element(live);
+  plan.live_bytes = *std::ranges::max_element(live);
 
   // No order is the best for all; the first is for most.
   const auto bytes = [&](BufferId b) { return buffers[b].bytes; };

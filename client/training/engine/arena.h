@@ -24,7 +24,8 @@ struct ArenaPlan {
   std::vector<Lifetime> lifetimes;   // of every buffer
   std::size_t bytes = 0;             // of the whole arena
   std::size_t kept_bytes = 0;        // kept buffers come first, in the tape's order
-  std::size_t live_bytes = 0;        // largest sum of what lives at once: no plan can be smaller
+  std::vector<std::size_t> live;     // bytes of all that lives at each instruction
+  std::size_t live_bytes = 0;        // the most of them: no plan can be smaller
 };
 
 // Buffers that no instruction uses get no room unless they are kept. Deterministic.

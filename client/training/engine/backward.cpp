@@ -6,7 +6,7 @@
 namespace shoal::client::training::engine {
 
 BufferId Compiler::fresh_gradient(ValueId value) {
-  const BufferId buffer = tape_.floats("gradient " + std::to_string(value), options_.examples * count(value));
+  const BufferId buffer = tape_.floats("gradient " + std::to_string(value), options_.examples * graph_.count(value));
   holders_.resize(tape_.buffers().size());
   return buffer;
 }
@@ -22,7 +22,7 @@ void Compiler::give(ValueId value, BufferId gradient) {
   BufferId sum = gradient, other = *gradients_[value];
   --holders_[other];
   if (!overwritable(sum)) std::swap(sum, other);
-  const std::size_t n = options_.examples * count(value);
+  const std::size_t n = options_.examples * graph_.count(value);
   if (!overwritable(sum) || sum == other) {
     const BufferId copy = fresh_gradient(value);
     tape_.add("copy of gradient " + std::to_string(value), {sum, copy}, [=](const Addresses& at) -> Kernel {
@@ -61,7 +61,8 @@ void Compiler::backward_dense(const Op& op, BufferId gy) {
   const bool product = is_product(op);
   if (trains(op.bias)) {
     const BufferId gradient = tape_.floats(name + " bias gradient", graph_.shape(op.output)[0]);
-    const std::size_t columns = graph_.shape(op.output)[0], rows = options_.examples * count(op.output) / columns;
+    const std::size_t columns = graph_.shape(op.output)[0],
+                      rows = options_.examples * graph_.count(op.output) / columns;
     tape_.add(name + " bias gradient", {gy, gradient}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(gy), to = at.floats(gradient)] { kernels::column_sums(from, rows, columns, to); };
     });
@@ -119,7 +120,7 @@ void Compiler::backward_dense(const Op& op, BufferId gy) {
 void Compiler::backward_norm(const Op& op, const Kept& kept, BufferId gy) {
   const kernels::NormShape shape = norm_shape(op);
   const std::string name = name_of_op(op);
-  const BufferId scratch = tape_.floats(name + " gradient scratch", 4 * shape.channels);
+  const BufferId scratch = tape_.floats(name + " gradient scratch", 3 * shape.channels);
   const bool wants_input = needs_gradient_[op.inputs[0]];
   const BufferId scale = program_.parameters_[*op.weight].values;
   const auto vector = [&](bool wanted, const char* what) {
@@ -168,7 +169,7 @@ void Compiler::backward_elementwise(const Op& op, const Kept& kept, BufferId gy)
   }
   if (!needs_gradient_[op.inputs[0]]) return;
   const BufferId gx = overwritable(gy) ? gy : fresh_gradient(op.inputs[0]);
-  const std::size_t n = options_.examples * count(op.output);
+  const std::size_t n = options_.examples * graph_.count(op.output);
   tape_.add(name_of_op(op) + " gradient", {gy, kept.mask, gx}, [=, mask = kept.mask](const Addresses& at) -> Kernel {
     return [=, from = at.floats(gy), bits = at.of<std::uint8_t>(mask), to = at.floats(gx)] {
       kernels::relu_gradient(from, bits, to, n);

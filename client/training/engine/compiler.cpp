@@ -18,6 +18,7 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
       consumers_(graph.values.size()),
       needs_gradient_(graph.values.size()),
       values_(graph.values.size()),
+      owns_buffer_(graph.values.size(), true),
       gradients_(graph.values.size()),
       optimizer_states_(graph.parameters.size()),
       accumulators_(graph.parameters.size()) {
@@ -29,6 +30,7 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
     if (options.train && (trains(op.weight) || trains(op.bias))) needs_gradient_[op.output] = true;
   }
   ++consumers_[graph.output];  // the loss
+  owns_buffer_[0] = false;     // whoever fills it is told where it is
 }
 
 void Compiler::run() {
@@ -59,12 +61,6 @@ void Compiler::run() {
 
 // ---- shapes ----
 
-std::size_t Compiler::count(ValueId value) const {
-  std::size_t n = 1;
-  for (const std::uint32_t extent : graph_.shape(value)) n *= extent;
-  return n;
-}
-
 std::string Compiler::name_of_op(const Op& op) const {
   if (!op.weight) return std::string(name_of(op.kind)) + " " + std::to_string(op.output);
   const std::string& weight = graph_.parameters[*op.weight].spec.name;
@@ -84,7 +80,7 @@ bool Compiler::is_depthwise(const Op& op) const {
 
 LinearShape Compiler::product_shape(const Op& op) const {
   const std::uint32_t in = graph_.shape(op.inputs[0])[0], out = graph_.shape(op.output)[0];
-  return {static_cast<std::int64_t>(options_.examples * count(op.output) / out), in, out};
+  return {static_cast<std::int64_t>(options_.examples * graph_.count(op.output) / out), in, out};
 }
 
 ConvolutionShape Compiler::convolution_shape(const Op& op) const {
@@ -112,8 +108,7 @@ void Compiler::place_state() {
     const TensorSpec& spec = graph_.parameters[p].spec;
     Program::Stored& stored = program_.parameters_[p];
     stored.offset = offset;
-    stored.count = 1;
-    for (const std::uint64_t extent : spec.shape) stored.count *= extent;
+    stored.count = graph_.parameters[p].count();
     stored.rows = spec.shape.empty() ? 1 : spec.shape[0];
     offset += stored.count;
     const bool trained = options_.train && trained_[p];
@@ -135,8 +130,8 @@ void Compiler::place_state() {
       if (state) program_.zeroed_.push_back(*state);
   }
   program_.examples_ = options_.examples;
-  program_.example_size_ = count(0);
-  values_[0] = program_.input_ = tape_.floats("examples", options_.examples * count(0), Life::kInput);
+  program_.example_size_ = graph_.count(0);
+  values_[0] = program_.input_ = tape_.floats("examples", options_.examples * graph_.count(0), Life::kInput);
   program_.labels_ = tape_.buffer("labels", options_.examples * sizeof(std::uint32_t), Life::kInput);
 }
 
@@ -181,20 +176,16 @@ bool Compiler::keeps_input(const Op& op) const {
   return trains(op.weight);
 }
 
-bool Compiler::may_overwrite(ValueId value) const {
-  const BufferId buffer = values_[value];
-  return value != 0 && consumers_[value] == 1 && buffer != program_.input_ &&
-         (buffer >= shared_.size() || !shared_[buffer]);
-}
+bool Compiler::may_overwrite(ValueId value) const { return owns_buffer_[value] && consumers_[value] == 1; }
 
 BufferId Compiler::output(const Op& op, bool in_place) {
   if (in_place && may_overwrite(op.inputs[0])) return values_[op.inputs[0]];
-  return tape_.floats(name_of_op(op), options_.examples * count(op.output));
+  return tape_.floats(name_of_op(op), options_.examples * graph_.count(op.output));
 }
 
 void Compiler::forward(const Op& op, Kept& kept) {
   const BufferId x = values_[op.inputs[0]];
-  const std::size_t n = options_.examples * count(op.output);
+  const std::size_t n = options_.examples * graph_.count(op.output);
   switch (op.kind) {
     case OpKind::kLinear:
     case OpKind::kConv2d: {
@@ -258,7 +249,7 @@ void Compiler::forward_norm(const Op& op, Kept& kept) {
   const std::string name = name_of_op(op);
   kept.mean = tape_.floats(name + " mean", shape.examples * shape.groups);
   kept.rstd = tape_.floats(name + " rstd", shape.examples * shape.groups);
-  const BufferId scratch = tape_.floats(name + " scratch", 4 * shape.channels);
+  const BufferId scratch = tape_.floats(name + " scratch", 3 * shape.channels);
   tape_.add(name, {x, y, scale, shift, kept.mean, kept.rstd, scratch},
             [=, mean = kept.mean, rstd = kept.rstd](const Addresses& at) -> Kernel {
               return [=, from = at.floats(x), to = at.floats(y), a = at.floats(scale), b = at.floats(shift),
@@ -294,7 +285,7 @@ void Compiler::forward_pool(const Op& op, Kept& kept) {
     return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(x), to = at.floats(y)] { kernels::max_pool(from, shape, to, nullptr); };
     });
-  const BufferId chosen = kept.chosen = tape_.buffer(name + " places", options_.examples * count(op.output));
+  const BufferId chosen = kept.chosen = tape_.buffer(name + " places", options_.examples * graph_.count(op.output));
   tape_.add(name, {x, y, chosen}, [=](const Addresses& at) -> Kernel {
     return [=, from = at.floats(x), to = at.floats(y), places = at.of<std::uint8_t>(chosen)] {
       kernels::max_pool(from, shape, to, places);
@@ -309,8 +300,7 @@ void Compiler::forward_flatten(const Op& op) {
   const std::size_t channels = in[0], pixels = in.size() == 3 ? std::size_t{in[1]} * in[2] : 1;
   if (channels == 1 || pixels == 1) {
     values_[op.output] = x;
-    shared_.resize(tape_.buffers().size());
-    shared_[x] = shared_[x] || !may_overwrite(op.inputs[0]);
+    owns_buffer_[op.output] = may_overwrite(op.inputs[0]);
     return;
   }
   const BufferId y = values_[op.output] = output(op, false);
@@ -366,7 +356,7 @@ void Compiler::forward_again(const Segment& segment, std::vector<Kept>& kept) {
 // The gradient of the logits takes their place.
 void Compiler::loss() {
   const BufferId logits = values_[graph_.output], labels = program_.labels_;
-  const std::size_t rows = options_.examples, classes = count(graph_.output);
+  const std::size_t rows = options_.examples, classes = graph_.count(graph_.output);
   tape_.add("loss", {logits, labels}, [=, pass = pass_, train = options_.train](const Addresses& at) -> Kernel {
     return [=, values = at.floats(logits), wanted = at.of<std::uint32_t>(labels)] {
       pass->scores = kernels::cross_entropy(values, wanted, pass->examples, rows, classes, train ? pass->share : 0.0f);

@@ -31,7 +31,6 @@ class Compiler {
 
   bool trains(std::optional<ParameterId> parameter) const { return parameter && trained_[*parameter]; }
   bool keeps_input(const Op& op) const;
-  std::size_t count(ValueId value) const;  // floats of one example
   std::string name_of_op(const Op& op) const;
   // A linear layer, or a 1x1 convolution: both are one matrix product.
   bool is_product(const Op& op) const;
@@ -90,7 +89,7 @@ class Compiler {
   std::vector<bool> needs_gradient_;      // of each value: something trained lies below it
   bool keeping_ = true;                   // does the forward pass that is emitted keep what backward needs?
   std::vector<BufferId> values_;
-  std::vector<bool> shared_;  // by buffer: two values that are both still read
+  std::vector<bool> owns_buffer_;  // of each value: nobody else reads what its buffer holds
   std::vector<std::optional<BufferId>> gradients_;
   std::vector<std::uint32_t> holders_;  // by buffer: values whose gradient it is
   std::vector<std::optional<BufferId>> optimizer_states_, accumulators_;

@@ -1,8 +1,6 @@
 #include "client/training/engine/engine_trainer.h"
 
 #include <algorithm>
-#include <cmath>
-#include <string>
 #include <vector>
 
 #include "base/check.h"
@@ -23,7 +21,7 @@ class EngineTrainer final : public Trainer {
   EngineTrainer(ModelDescription description, Graph graph, TensorLayout layout, const EngineOptions& options)
       : description_(std::move(description)), graph_(std::move(graph)), layout_(std::move(layout)), options_(options) {
     const Shape& input = graph_.shape(0);
-    if (input.size() == 3 && input[0] > 1) staged_.resize(std::size_t{input[0]} * input[1] * input[2]);
+    if (input.size() == 3 && input[0] > 1) staged_.resize(graph_.count(0));
   }
 
   const TensorLayout& layout() const override { return layout_; }
@@ -40,18 +38,10 @@ class EngineTrainer final : public Trainer {
     Program& program = *training_;
     SHOAL_TRY(program.load(base));
     BatchOrder order(rows, spec.batch_size, seed);
-    TrainingOutcome outcome;
-    const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
-    while (outcome.steps < wanted) {
-      const double loss = step(program, data, order.next());
-      ++outcome.steps;
-      if (!std::isfinite(loss))
-        return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
-                                             " is not finite; lower learning_rate");
-      outcome.loss += (loss - outcome.loss) / static_cast<double>(outcome.steps);
-      if (between_steps && !between_steps())
-        return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
-    }
+    SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
+                     take_steps(
+                         steps_wanted(rows.size(), spec, steps),
+                         [&](std::uint64_t) { return step(program, data, order.next()); }, between_steps));
     std::ranges::fill(delta, 0.0f);
     for (ParameterId p = 0; p < graph_.parameters.size(); ++p) {
       if (!trained_[p]) continue;

@@ -93,9 +93,9 @@ Result<Fitted> fit(const Graph& graph, const std::vector<bool>& trained, const P
     if (budget == 0 || bytes <= budget) return Fitted{std::move(way), std::move(program)};
     smallest = std::min(smallest, bytes);
   }
-  return Error(ErrorCode::kExhausted, "training in batches of " + std::to_string(batch) + " needs " +
-                                          human_bytes(smallest) + " at the least, and the budget is " +
-                                          human_bytes(budget) + "; raise it, or train less with another plan");
+  return Error(ErrorCode::kExhausted, "steps of " + std::to_string(batch) + " examples need " + human_bytes(smallest) +
+                                          " at the least, and the budget is " + human_bytes(budget) +
+                                          "; raise it, or train less with another plan");
 }
 
 }  // namespace shoal::client::training::engine

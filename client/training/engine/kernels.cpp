@@ -9,45 +9,36 @@
 namespace shoal::client::training::engine::kernels {
 namespace {
 
-// Rows that are summed in float32 before they go to the total, so that long sums keep their digits.
-constexpr std::size_t kBlock = 64;
-
-// sums[c] += x[row, c], through `block` (one row).
-SHOAL_VECTOR_CLONES void sum_rows(const float* x, std::size_t rows, std::size_t columns, float* sums, float* block) {
-  for (std::size_t first = 0; first < rows; first += kBlock) {
-    std::memset(block, 0, columns * sizeof(float));
-    const std::size_t last = std::min(rows, first + kBlock);
-    for (std::size_t row = first; row < last; ++row)
-      for (std::size_t c = 0; c < columns; ++c) block[c] += x[row * columns + c];
-    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
+// sums[c] += term(row * columns + c, c) over all rows: some rows at a time go to the total, so that long sums keep
+// their digits.
+template <class Term>
+inline __attribute__((always_inline)) void sum_over_rows(std::size_t rows, std::size_t columns, float* sums,
+                                                         Term term) {
+  constexpr std::size_t kRows = 64, kColumns = 64;
+  for (std::size_t left = 0; left < columns; left += kColumns) {
+    const std::size_t width = std::min(kColumns, columns - left);
+    for (std::size_t top = 0; top < rows; top += kRows) {
+      float block[kColumns] = {};
+      for (std::size_t row = top; row < std::min(rows, top + kRows); ++row)
+        for (std::size_t c = 0; c < width; ++c) block[c] += term(row * columns + left + c, left + c);
+      for (std::size_t c = 0; c < width; ++c) sums[left + c] += block[c];
+    }
   }
 }
 
-// sums[c] += (x[row, c] - centre[c])^2
+SHOAL_VECTOR_CLONES void sum_values(const float* x, std::size_t rows, std::size_t columns, float* sums) {
+  sum_over_rows(rows, columns, sums, [=](std::size_t i, std::size_t) { return x[i]; });
+}
+
 SHOAL_VECTOR_CLONES void sum_squares(const float* x, const float* centre, std::size_t rows, std::size_t columns,
-                                     float* sums, float* block) {
-  for (std::size_t first = 0; first < rows; first += kBlock) {
-    std::memset(block, 0, columns * sizeof(float));
-    const std::size_t last = std::min(rows, first + kBlock);
-    for (std::size_t row = first; row < last; ++row)
-      for (std::size_t c = 0; c < columns; ++c) {
-        const float d = x[row * columns + c] - centre[c];
-        block[c] += d * d;
-      }
-    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
-  }
+                                     float* sums) {
+  sum_over_rows(rows, columns, sums,
+                [=](std::size_t i, std::size_t c) { return (x[i] - centre[c]) * (x[i] - centre[c]); });
 }
 
-// sums[c] += g[row, c] * (x[row, c] - centre[c])
 SHOAL_VECTOR_CLONES void sum_products(const float* g, const float* x, const float* centre, std::size_t rows,
-                                      std::size_t columns, float* sums, float* block) {
-  for (std::size_t first = 0; first < rows; first += kBlock) {
-    std::memset(block, 0, columns * sizeof(float));
-    const std::size_t last = std::min(rows, first + kBlock);
-    for (std::size_t row = first; row < last; ++row)
-      for (std::size_t c = 0; c < columns; ++c) block[c] += g[row * columns + c] * (x[row * columns + c] - centre[c]);
-    for (std::size_t c = 0; c < columns; ++c) sums[c] += block[c];
-  }
+                                      std::size_t columns, float* sums) {
+  sum_over_rows(rows, columns, sums, [=](std::size_t i, std::size_t c) { return g[i] * (x[i] - centre[c]); });
 }
 
 // y[row, c] = x[row, c] * factor[c] + offset[c]
@@ -122,16 +113,42 @@ void each_window(const PoolShape& s, Work work) {
           work(row * s.out_width + column, (row * s.stride + i) * s.width + column * s.stride + j, i * s.kernel + j);
 }
 
+// The same with what a place counts in the window's mean.
+constexpr auto each_mean = [](const PoolShape& s, auto work) {
+  const float share = 1.0f / static_cast<float>(s.kernel * s.kernel);
+  each_window(s, [&](std::size_t to, std::size_t from, std::size_t) { work(to, from, share); });
+};
+constexpr auto each_between = [](const PoolShape& s, auto work) { each_neighbour(s, work); };
+
+// y = A x, and gx = A^T gy, for the linear map of one example's pixels whose entries `each` names.
+template <class Each>
+void gather(const float* x, const PoolShape& s, Each each, float* y) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  std::memset(y, 0, s.examples * out * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each(s, [&](std::size_t to, std::size_t from, float share) {
+      add_scaled(x + n * in + from * s.channels, share, y + n * out + to * s.channels, s.channels);
+    });
+}
+template <class Each>
+void scatter(const float* gy, const PoolShape& s, Each each, float* gx) {
+  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
+  std::memset(gx, 0, s.examples * in * sizeof(float));
+  for (std::size_t n = 0; n < s.examples; ++n)
+    each(s, [&](std::size_t to, std::size_t from, float share) {
+      add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
+    });
+}
+
 }  // namespace
 
 SHOAL_VECTOR_CLONES void add(const float* x, float* y, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
 
-SHOAL_VECTOR_CLONES void column_sums(const float* x, std::size_t rows, std::size_t columns, float* sums) {
+void column_sums(const float* x, std::size_t rows, std::size_t columns, float* sums) {
   std::memset(sums, 0, columns * sizeof(float));
-  for (std::size_t row = 0; row < rows; ++row)
-    for (std::size_t c = 0; c < columns; ++c) sums[c] += x[row * columns + c];
+  sum_values(x, rows, columns, sums);
 }
 
 void group_norm(const float* x, const float* scale, const float* shift, const NormShape& shape, float epsilon, float* y,
@@ -139,12 +156,10 @@ void group_norm(const float* x, const float* scale, const float* shift, const No
   const std::size_t channels = shape.channels, width = channels / shape.groups, size = shape.pixels * channels;
   float* const sums = scratch;
   float* const centre = scratch + channels;
-  float* const block = scratch + 2 * channels;
   const auto count = static_cast<float>(shape.pixels * width);
   for (std::size_t n = 0; n < shape.examples; ++n) {
     const float* const in = x + n * size;
-    std::memset(sums, 0, channels * sizeof(float));
-    sum_rows(in, shape.pixels, channels, sums, block);
+    column_sums(in, shape.pixels, channels, sums);
     for (std::size_t g = 0; g < shape.groups; ++g) {
       float sum = 0;
       for (std::size_t c = g * width; c < (g + 1) * width; ++c) sum += sums[c];
@@ -152,7 +167,7 @@ void group_norm(const float* x, const float* scale, const float* shift, const No
       for (std::size_t c = g * width; c < (g + 1) * width; ++c) centre[c] = sum / count;
     }
     std::memset(sums, 0, channels * sizeof(float));
-    sum_squares(in, centre, shape.pixels, channels, sums, block);
+    sum_squares(in, centre, shape.pixels, channels, sums);
     for (std::size_t g = 0; g < shape.groups; ++g) {
       float sum = 0;
       for (std::size_t c = g * width; c < (g + 1) * width; ++c) sum += sums[c];
@@ -173,15 +188,14 @@ void group_norm_gradient(const float* gy, const float* x, const float* scale, co
   float* const sums = scratch;                 // of gy
   float* const products = scratch + channels;  // of gy and x - mean
   float* const centre = scratch + 2 * channels;
-  float* const block = scratch + 3 * channels;
   if (g_scale != nullptr) std::memset(g_scale, 0, channels * sizeof(float));
   if (g_shift != nullptr) std::memset(g_shift, 0, channels * sizeof(float));
   const auto count = static_cast<float>(shape.pixels * width);
   for (std::size_t n = 0; n < shape.examples; ++n) {
     std::memset(sums, 0, 2 * channels * sizeof(float));
     for (std::size_t c = 0; c < channels; ++c) centre[c] = mean[n * shape.groups + c / width];
-    sum_rows(gy + n * size, shape.pixels, channels, sums, block);
-    sum_products(gy + n * size, x + n * size, centre, shape.pixels, channels, products, block);
+    sum_values(gy + n * size, shape.pixels, channels, sums);
+    sum_products(gy + n * size, x + n * size, centre, shape.pixels, channels, products);
     for (std::size_t g = 0; g < shape.groups; ++g) {
       const float m = mean[n * shape.groups + g], r = rstd[n * shape.groups + g];
       float sum = 0, product = 0;
@@ -268,43 +282,10 @@ void max_pool_gradient(const float* gy, const std::uint8_t* chosen, const PoolSh
     }
 }
 
-void average_pool(const float* x, const PoolShape& s, float* y) {
-  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
-  const float share = 1.0f / static_cast<float>(s.kernel * s.kernel);
-  std::memset(y, 0, s.examples * out * sizeof(float));
-  for (std::size_t n = 0; n < s.examples; ++n)
-    each_window(s, [&](std::size_t to, std::size_t from, std::size_t) {
-      add_scaled(x + n * in + from * s.channels, share, y + n * out + to * s.channels, s.channels);
-    });
-}
-
-void average_pool_gradient(const float* gy, const PoolShape& s, float* gx) {
-  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
-  const float share = 1.0f / static_cast<float>(s.kernel * s.kernel);
-  std::memset(gx, 0, s.examples * in * sizeof(float));
-  for (std::size_t n = 0; n < s.examples; ++n)
-    each_window(s, [&](std::size_t to, std::size_t from, std::size_t) {
-      add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
-    });
-}
-
-void upsample(const float* x, const PoolShape& s, float* y) {
-  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
-  std::memset(y, 0, s.examples * out * sizeof(float));
-  for (std::size_t n = 0; n < s.examples; ++n)
-    each_neighbour(s, [&](std::size_t to, std::size_t from, float share) {
-      add_scaled(x + n * in + from * s.channels, share, y + n * out + to * s.channels, s.channels);
-    });
-}
-
-void upsample_gradient(const float* gy, const PoolShape& s, float* gx) {
-  const std::size_t in = s.height * s.width * s.channels, out = s.out_height * s.out_width * s.channels;
-  std::memset(gx, 0, s.examples * in * sizeof(float));
-  for (std::size_t n = 0; n < s.examples; ++n)
-    each_neighbour(s, [&](std::size_t to, std::size_t from, float share) {
-      add_scaled(gy + n * out + to * s.channels, share, gx + n * in + from * s.channels, s.channels);
-    });
-}
+void average_pool(const float* x, const PoolShape& s, float* y) { gather(x, s, each_mean, y); }
+void average_pool_gradient(const float* gy, const PoolShape& s, float* gx) { scatter(gy, s, each_mean, gx); }
+void upsample(const float* x, const PoolShape& s, float* y) { gather(x, s, each_between, y); }
+void upsample_gradient(const float* gy, const PoolShape& s, float* gx) { scatter(gy, s, each_between, gx); }
 
 void global_average(const float* x, std::size_t examples, std::size_t pixels, std::size_t channels, float* y) {
   const float share = 1.0f / static_cast<float>(pixels);

@@ -23,7 +23,7 @@ void column_sums(const float* x, std::size_t rows, std::size_t columns, float* s
 struct NormShape {
   std::size_t examples, pixels, channels, groups;
 };
-// Group normalization (Wu and He 2018). Writes `mean` and `rstd` [examples, groups]. `scratch` holds 4 * channels
+// Group normalization (Wu and He 2018). Writes `mean` and `rstd` [examples, groups]. `scratch` holds 3 * channels
 // floats. y may be x when no gradient is wanted.
 void group_norm(const float* x, const float* scale, const float* shift, const NormShape& shape, float epsilon, float* y,
                 float* mean, float* rstd, float* scratch);

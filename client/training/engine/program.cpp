@@ -85,6 +85,8 @@ std::span<std::uint32_t> Program::labels() {
 
 kernels::Scores Program::pass(std::size_t examples, float share) {
   SHOAL_CHECK(examples > 0 && examples <= examples_, "a pass over more examples than the program has room for");
+  // The arena has used the places that stay empty for something else, and what is there may be no number.
+  for (std::size_t place = examples; place < examples_; ++place) std::ranges::fill(example(place), 0.0f);
   pass_->examples = examples;
   pass_->share = share;
   for (std::size_t i = 0; i < pass_end_; ++i) kernels_[i]();

@@ -4,7 +4,6 @@
 #include <torch/types.h>
 
 #include <algorithm>
-#include <cmath>
 #include <new>
 #include <numeric>
 
@@ -62,19 +61,12 @@ class TorchTrainer final : public Trainer {
       std::vector<std::vector<std::byte>> states;
       for (std::size_t i = 0; i < trained.size(); ++i)
         states.emplace_back(trained[i] ? optimizer.state_bytes(layout().count(i)) : 0);
-      TrainingOutcome outcome;
-      const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
-      while (outcome.steps < wanted) {
+      const auto make = [&](std::uint64_t number) {
         batch.fill(data, order.next());
-        const double loss = step(batch, trained, optimizer, base, states, outcome.steps + 1);
-        ++outcome.steps;
-        if (!std::isfinite(loss))
-          return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
-                                               " is not finite; lower learning_rate");
-        outcome.loss += (loss - outcome.loss) / static_cast<double>(outcome.steps);
-        if (between_steps && !between_steps())
-          return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
-      }
+        return step(batch, trained, optimizer, base, states, number);
+      };
+      SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
+                       take_steps(steps_wanted(rows.size(), spec, steps), make, between_steps));
       store_delta(base, delta);
       return outcome;
     });
