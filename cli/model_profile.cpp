@@ -115,8 +115,8 @@ void print(const Context& context, const ProfileOptions& options, const training
   print_text(render_facts(
                  {{"model", model.name + ", " + grouped(parameters) + " parameters"},
                   {"plan", options.plan + ": trains " + grouped(trained)},
-                  {"step", std::to_string(options.batch) + " examples with " + (options.adam ? "adam" : "sgd") + ", " +
-                               fitted.way.text()},
+                  {"step", std::to_string(options.batch) + (options.batch == 1 ? " example with " : " examples with ") +
+                               (options.adam ? "adam" : "sgd") + ", " + fitted.way.text()},
                   {"norms", options.constant_norms ? "statistics held constant: a biased gradient" : "exact gradient"},
                   {"arena", megabytes(profile.plan.bytes) + ", the peak of every step"}},
                  context.terminal) +
