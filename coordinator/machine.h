@@ -61,6 +61,8 @@ class Machine {
                                                     Time now) const;  // open work; lease = what is left
   std::vector<JobSummary> jobs() const;
   std::optional<JobSummary> job(JobId id) const;
+  // The place among its job's plans of what an open assignment trains.
+  std::uint8_t plan_of(AssignmentId open) const;
   std::size_t online_devices() const;
   std::vector<DeviceId> online() const;
   // Is the body of this assignment's update still wanted: is it open, or received and not folded (or retained)?
