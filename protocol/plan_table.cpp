@@ -24,6 +24,14 @@ Result<PlanRow> parse_row(std::string_view text) {
   return row;
 }
 
+// Memory is stated in tenths of a megabyte as a rule.
+std::string megabytes(Bytes memory) {
+  constexpr std::uint64_t kTenth = 100'000;
+  if (memory.count % kTenth != 0) return format_bytes(memory);
+  const std::uint64_t tenths = memory.count / kTenth;
+  return std::to_string(tenths / 10) + (tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + "MB";
+}
+
 }  // namespace
 
 Result<std::vector<PlanRow>> parse_plan_table(std::string_view text) {
@@ -45,7 +53,7 @@ std::string to_text(std::span<const PlanRow> table) {
   std::string text;
   for (const PlanRow& row : table) {
     text += (text.empty() ? "" : ", ") + row.plan;
-    if (row.memory.count > 0) text += ":" + format_bytes(row.memory);
+    if (row.memory.count > 0) text += ":" + megabytes(row.memory);
   }
   return text;
 }

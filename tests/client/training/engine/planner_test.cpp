@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/steady_clock.h"
 #include "client/training/engine/fit.h"
 #include "protocol/update_plan.h"
 
@@ -24,6 +25,25 @@ TEST(Planner, AStatedMemoryIsEnoughAndLessIsNot) {
   }
   for (std::size_t i = 1; i < table.size(); ++i)
     EXPECT_LT(table[i].memory.count, table[i - 1].memory.count) << table[i].plan;
+}
+
+TEST(Planner, CandidatesFitTheBudgetOrSayWhatTheyNeed) {
+  const SteadyClock clock;
+  const auto free = candidates(model(), {}, 8, 0, clock).value();
+  ASSERT_EQ(free.size(), 6u);
+  EXPECT_EQ(free.front().plan, "full");
+  EXPECT_EQ(free.back().plan, "head");
+  for (const Candidate& c : free) {
+    ASSERT_TRUE(c.fit) << c.plan;
+    EXPECT_EQ(c.fit->way.options.examples, 8u) << "the fastest way";
+    EXPECT_GT(c.fit->step_seconds, 0);
+    EXPECT_LE(c.least, c.fit->arena);
+  }
+  const std::size_t budget = 4'000'000;
+  for (const Candidate& c : candidates(model(), {}, 8, budget, clock).value()) {
+    EXPECT_EQ(c.fit.has_value(), c.least <= budget) << c.plan;
+    if (c.fit) EXPECT_LE(c.fit->arena, budget) << c.plan;
+  }
 }
 
 TEST(Planner, KeepsWhatIsStated) {
