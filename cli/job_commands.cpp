@@ -69,6 +69,15 @@ std::string devices_text(const Json& job) {
   return text;
 }
 
+void print_plans(const Context& context, const Json& job) {
+  Table table({{"PLAN"}, {"NEEDS", Align::kRight}, {"DEVICES", Align::kRight}});
+  for (const Json& row : job["plans"])
+    table.add({row.value("plan", ""), number(row, "memory") == 0 ? "-" : human_bytes(number(row, "memory")),
+               std::to_string(number(row, "devices"))});
+  table.add({"left out", "", std::to_string(number(job, "devices_left_out"))});
+  print_text("\n" + table.render(context.terminal));
+}
+
 void print_job(const Context& context, const Json& job) {
   if (context.json) return print_json(job);
   print_text(render_facts({{"job", std::to_string(number(job, "id"))},
@@ -82,6 +91,7 @@ void print_job(const Context& context, const Json& job) {
                                            std::to_string(number(job, "pending")) + " waiting"},
                            {"devices", devices_text(job)}},
                           context.terminal));
+  if (job.contains("plans") && job["plans"].size() + number(job, "devices_left_out") > 1) print_plans(context, job);
   if (job.contains("config")) print_text("\n" + job["config"].get<std::string>());
 }
 

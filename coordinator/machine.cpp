@@ -129,6 +129,15 @@ std::optional<JobSummary> Machine::job(JobId id) const {
   return summarize(*state_, id, found->second, outstanding);
 }
 
+std::vector<Machine::PlanDevices> Machine::plan_devices(JobId id) const {
+  const std::vector<protocol::PlanRow>& plans = state_->jobs.at(id).plans;
+  std::vector<PlanDevices> counted(plans.size() + 1);
+  for (std::size_t i = 0; i < plans.size(); ++i) counted[i].row = plans[i];
+  for (const auto& [d, device] : state_->devices)
+    if (device.online) ++counted[plan_for(plans, device.facts.memory_budget).value_or(plans.size())].devices;
+  return counted;
+}
+
 std::uint8_t Machine::plan_of(AssignmentId open) const { return state_->assignments.at(open).plan; }
 
 std::size_t Machine::online_devices() const {
