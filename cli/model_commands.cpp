@@ -180,6 +180,7 @@ void add_model_commands(CLI::App& app, Context& context) {
 
   add_model_profile(group, context);
   add_model_plan(group, context);
+  add_model_pretrain(group, context);
 }
 
 }  // namespace shoal::cli

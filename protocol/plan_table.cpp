@@ -24,12 +24,14 @@ Result<PlanRow> parse_row(std::string_view text) {
   return row;
 }
 
-// Memory is stated in tenths of a megabyte as a rule.
+// Memory is stated in hundredths of a megabyte as a rule.
 std::string megabytes(Bytes memory) {
-  constexpr std::uint64_t kTenth = 100'000;
-  if (memory.count % kTenth != 0) return format_bytes(memory);
-  const std::uint64_t tenths = memory.count / kTenth;
-  return std::to_string(tenths / 10) + (tenths % 10 != 0 ? "." + std::to_string(tenths % 10) : "") + "MB";
+  constexpr std::uint64_t kMega = 1'000'000, kUnit = 10'000;
+  if (memory.count % kUnit != 0) return format_bytes(memory);
+  std::string hundredths = std::to_string(memory.count % kMega / kUnit);
+  hundredths.insert(0, 2 - hundredths.size(), '0');
+  while (hundredths.ends_with('0')) hundredths.pop_back();
+  return std::to_string(memory.count / kMega) + (hundredths.empty() ? "" : "." + hundredths) + "MB";
 }
 
 }  // namespace

@@ -61,7 +61,7 @@ struct ExperimentOptions {
       "bits everywhere) or none (the system alone)");
     v("model", model, any,
       "Model of the catalogue: logistic, 2nn, cnn, resnet8-gn, resnet20-gn, mobilenetv2[-WIDTH][-lite] or "
-      "proxyless-mobile[-lite]");
+      "proxyless-mobile[-lite]; or FILE.safetensors to go on from");
     v("standardize", standardize, any,
       "Mean and deviation that the inputs are standardized with, like 0.1307 0.3081; one pair, or one a channel; "
       "empty: as they are");

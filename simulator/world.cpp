@@ -8,11 +8,13 @@
 #include "client/training/engine/engine_trainer.h"
 #include "client/training/engine/planner.h"
 #include "client/training/model_description.h"
+#include "protocol/safetensors_file.h"
 #include "simulator/no_learning.h"
 
 namespace shoal::simulator {
 namespace {
 
+constexpr std::string_view kModelFile = ".safetensors";
 constexpr std::size_t kPrograms = 16;  // of a worker: for classes of devices with budgets of their own
 
 namespace data = client::data;
@@ -37,6 +39,25 @@ Status deal_out(const ExperimentOptions& options, LearningTask& task) {
   for (std::size_t d = 0; d < rows.size(); ++d)
     task.devices.push_back(data::split_rows(rows[d], options.data.test_fraction, options.job.seed, d + 1));
   return {};
+}
+
+// The initial model of an experiment that goes on from one that was trained before.
+Result<training::ModelDescription> begin_from_file(const std::string& path, const training::Shape& input,
+                                                   std::uint32_t classes, LearningTask& task) {
+  SHOAL_TRY_ASSIGN(const protocol::ModelFile file, protocol::read_model(path));
+  const auto text = file.metadata.find(std::string(training::kModelMetadataKey));
+  if (text == file.metadata.end())
+    return Error(ErrorCode::kInvalid, path + " does not describe its architecture; see `shoal model init`");
+  SHOAL_TRY_ASSIGN(training::ModelDescription model, training::parse_description(text->second));
+  SHOAL_TRY_ASSIGN(task.layout, training::layout_of(model));
+  if (task.layout != file.layout)
+    return Error(ErrorCode::kInvalid, path + " holds other tensors than its description makes");
+  if (model.input != input || model.classes != classes)
+    return Error(ErrorCode::kInvalid, path + " is not for these data: another shape, or " +
+                                          std::to_string(model.classes) + " classes in place of " +
+                                          std::to_string(classes));
+  task.initial.assign(file.values.begin(), file.values.end());
+  return model;
 }
 
 // Where devices have budgets, they are given plans that fit these.
@@ -83,12 +104,16 @@ Result<LearningTask> make_task(const ExperimentOptions& options) {
   } else {
     task.devices = imagined_rows(options);
   }
-  SHOAL_TRY_ASSIGN(const training::ModelDescription model,
-                   training::make_description(options.model, input, classes, options.standardize));
-  SHOAL_TRY_ASSIGN(task.layout, training::layout_of(model));
+  training::ModelDescription model;
+  if (options.model.ends_with(kModelFile)) {
+    SHOAL_TRY_ASSIGN(model, begin_from_file(options.model, input, classes, task));
+  } else {
+    SHOAL_TRY_ASSIGN(model, training::make_description(options.model, input, classes, options.standardize));
+    SHOAL_TRY_ASSIGN(task.layout, training::layout_of(model));
+    task.initial.resize(task.layout.total());
+    SHOAL_TRY(training::initialise(model, options.job.seed, task.initial));
+  }
   task.metadata.emplace(training::kModelMetadataKey, training::to_text(model));
-  task.initial.resize(task.layout.total());
-  SHOAL_TRY(training::initialise(model, options.job.seed, task.initial));
   if (!options.population.budgets.empty())
     SHOAL_TRY(state_budgets(Population(options.population, options.job.seed), model, task));
   return task;

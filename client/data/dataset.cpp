@@ -44,4 +44,16 @@ Status check_dataset(const Dataset& dataset, const std::string& source) {
   return {};
 }
 
+Status append(Dataset& to, const Dataset& more) {
+  if (to.shape != more.shape || to.bytes.empty() != more.bytes.empty())
+    return Error(ErrorCode::kInvalid, "the data sets have examples of different shapes or kinds");
+  to.bytes.insert(to.bytes.end(), more.bytes.begin(), more.bytes.end());
+  to.floats.insert(to.floats.end(), more.floats.begin(), more.floats.end());
+  for (const std::uint32_t label : more.labels) to.labels.push_back(to.classes + label);
+  to.classes += more.classes;
+  to.groups.clear();
+  to.group_names.clear();
+  return {};
+}
+
 }  // namespace shoal::client::data

@@ -34,6 +34,10 @@ struct Dataset {
 // Rows, shapes and labels agree with each other and every float is finite: what each reader ends with.
 Status check_dataset(const Dataset& dataset, const std::string& source);
 
+// Appends `more`, whose classes become new ones after those of `to`. Natural clients are forgotten. kInvalid when its
+// examples have another shape, or are floats where those of `to` are pixels.
+Status append(Dataset& to, const Dataset& more);
+
 struct ReadOptions {
   std::string label_column = "label";    // CSV; without a column of that name the last one
   std::string client_column;             // CSV: the column whose values are natural clients; empty: none

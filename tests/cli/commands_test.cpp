@@ -127,6 +127,31 @@ TEST(Shoal, PlansWhatDevicesOfABudgetCanTrain) {
   EXPECT_EQ(mobile["candidates"].size(), 4u) << "without an input: as it was published";
 }
 
+TEST(Shoal, PretrainsABackboneForAnotherTask) {
+  const shoal::testing::TemporaryFolder folder;
+  const std::string command = "model pretrain --arch 2nn --data procedural:1:60:40 --batch 16 --epochs 2 ";
+  const std::string own = folder.file("own.safetensors"), other = folder.file("other.safetensors");
+  const std::string said = shoal(command + "--json " + own).text;  // the epochs as well
+  EXPECT_THAT(said, HasSubstr("epoch 2  training loss "));
+  const auto trained = nlohmann::json::parse(said.substr(said.find('{')));
+  EXPECT_GT(trained["test_accuracy"], 0.15) << "chance is 0.1";
+  EXPECT_EQ(shoal(command + "--fresh-classes 3 " + other).code, 0);
+  const auto mine = protocol::read_model(own).value(), fresh = protocol::read_model(other).value();
+  for (std::size_t t = 0; t < mine.layout.tensors().size(); ++t) {
+    const auto& tensor = mine.layout.tensors()[t];
+    if (tensor.group == "head") {
+      EXPECT_EQ(fresh.layout.tensors()[t].shape[0], 3u);
+      continue;
+    }
+    EXPECT_TRUE(std::equal(mine.values.begin() + mine.layout.offset(t),
+                           mine.values.begin() + mine.layout.offset(t) + mine.layout.count(t),
+                           fresh.values.begin() + fresh.layout.offset(t)))
+        << tensor.name;
+  }
+  EXPECT_EQ(shoal(command + "--learning-rate 0 " + own).code, 2);
+  EXPECT_EQ(shoal("model pretrain --data no/such/folder " + own).code, 5);
+}
+
 TEST(Shoal, MakesInspectsAndExportsModels) {
   const shoal::testing::TemporaryFolder folder;
   const std::string model = folder.file("m.safetensors"), plain = folder.file("plain.safetensors");

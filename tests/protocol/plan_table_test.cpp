@@ -10,7 +10,8 @@ TEST(PlanTable, GoesThroughText) {
   EXPECT_EQ(to_text(table), "full:392MB, lite+bias:43.3MB, head");
   EXPECT_EQ(parse_plan_table(to_text(table)).value(), table);
   EXPECT_EQ(parse_plan_table("full:392MB,lite+bias: 43.3MB ,head").value(), table);
-  for (const std::uint64_t bytes : {1u, 99'999u, 100'000u, 900'000u, 1'000'001u, 1u << 20})
+  for (const std::uint64_t bytes :
+       {1u, 9'999u, 10'000u, 50'000u, 1'010'000u, 12'340'000u, 900'000u, 1'000'001u, 1u << 20})
     EXPECT_EQ(parse_plan_table(to_text({{{"head", {bytes}}}})).value()[0].memory.count, bytes);
   EXPECT_EQ(parse_plan_table("full").value(), (std::vector<PlanRow>{{"full", {}}}));
 }

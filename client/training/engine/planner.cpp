@@ -11,12 +11,13 @@
 namespace shoal::client::training::engine {
 
 Bytes stated(std::size_t least) {
-  constexpr std::uint64_t kUnit = 100'000;
+  constexpr std::uint64_t kUnit = 10'000;
   return {(least + kUnit - 1) / kUnit * kUnit};
 }
 
 Result<std::vector<protocol::PlanRow>> with_memory(std::span<const protocol::PlanRow> table,
                                                    const ModelDescription& model, const protocol::TrainingSpec& spec) {
+  use_one_thread();  // as those who train: workspaces depend on it
   SHOAL_TRY_ASSIGN(const Graph graph, graph_of(model));
   SHOAL_TRY_ASSIGN(const TensorLayout layout, layout_of(model));
   std::vector<protocol::PlanRow> rows(table.begin(), table.end());

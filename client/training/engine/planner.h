@@ -15,7 +15,7 @@
 
 namespace shoal::client::training::engine {
 
-// How a table states that a plan needs `least` bytes: rounded up to 100 KB.
+// How a table states that a plan needs `least` bytes: rounded up to 10 KB.
 Bytes stated(std::size_t least);
 
 // `table` with the memory of every row that does not state it: what the engine needs at the least for steps of

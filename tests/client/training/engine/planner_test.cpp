@@ -19,7 +19,7 @@ TEST(Planner, AStatedMemoryIsEnoughAndLessIsNot) {
   for (const protocol::PlanRow& row : table) {
     const std::vector<bool> trained = protocol::trained_by(row.plan, layout).value();
     EXPECT_TRUE(fit(graph, trained, {}, 10, row.memory.count).ok()) << row.plan;
-    const auto less = fit(graph, trained, {}, 10, row.memory.count - 100'000);
+    const auto less = fit(graph, trained, {}, 10, row.memory.count - 10'000);
     ASSERT_FALSE(less.ok()) << row.plan;
     EXPECT_EQ(less.error().code(), ErrorCode::kExhausted);
   }
