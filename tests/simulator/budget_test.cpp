@@ -17,7 +17,7 @@ ExperimentOptions mixed_fleet() {
   options.job.fedavg.cohort = 6;
   options.job.training.learning_rate = 0.05;
   options.job.training.plan = "full, bias, head";
-  options.population.budgets = "4MB, 800KB, 550KB";
+  options.population.budgets = "4MB, 800KB, 500KB";
   return options;
 }
 
@@ -70,6 +70,20 @@ TEST(Budget, TooLittleForEveryPlanLeavesDevicesOut) {
   EXPECT_EQ(simulation.engine.ended()->status, coordinator::JobStatus::kCompleted);
   EXPECT_EQ(simulation.recorder.records.front().received, 6u);
   EXPECT_EQ(simulation.recorder.records.front().failed, 0u);
+}
+
+// Of MobileNetV2 with lite residual branches what is sent is the branches, the shifts and the classifier.
+TEST(Budget, UploadsHoldTrainedTensorsOnly) {
+  ExperimentOptions options = mixed_fleet();
+  options.model = "mobilenetv2-0.25-lite";
+  options.population.budgets.clear();
+  options.job.rounds = 1;
+  options.job.training.plan = "lite+bias";
+  Simulation simulation(options);
+  simulation.begin().run();
+  const RoundRecord& last = simulation.recorder.records.back();
+  EXPECT_EQ(last.total.up, 6 * simulation.world.learning->update_bytes("lite+bias"));
+  EXPECT_LT(static_cast<double>(last.total.up), 0.4 * static_cast<double>(last.total.down));
 }
 
 TEST(Budget, NonsenseIsRefused) {
