@@ -39,7 +39,8 @@ struct TrainingSpec {
     v("momentum", momentum, between(0.0, 0.9999), "Momentum of local SGD");
     v("weight_decay", weight_decay, between(0.0, 1.0), "L2 penalty of local steps");
     v("proximal", proximal, between(0.0, 1e3), "FedProx: weight mu of the pull towards the global model");
-    v("plan", plan, any, "Which parameters are trained: full, head, bias, norm, lite or lite+bias");
+    v("plan", plan, any,
+      "Which parameters are trained: full, head, bias, norm, lite, lite+bias, lora, lora-b or adapter");
   }
   template <class Archive>
   void fields(Archive& a) {
