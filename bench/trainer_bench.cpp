@@ -15,6 +15,7 @@
 #include "client/data/procedural.h"
 #include "client/training/engine/engine_trainer.h"
 #include "client/training/trainer.h"
+#include "protocol/update_layout.h"
 #include "tests/client/training/plain_loop.h"
 
 namespace shoal::client::training {
@@ -105,7 +106,8 @@ int compare_plan(const char* model, const char* plan, const data::Dataset& datas
     return 1;
   }
   const auto engine = engine::make_engine_trainer(description).value();
-  std::vector<float> base(engine->layout().total()), delta(base.size());
+  std::vector<float> base(engine->layout().total());
+  std::vector<float> delta(protocol::update_layout(plan, engine->layout()).value().floats());
   initialise(description, 1, base).value();
   std::vector<std::uint32_t> rows(dataset.rows());
   std::iota(rows.begin(), rows.end(), 0u);

@@ -59,13 +59,13 @@ enum class LayerKind : std::uint8_t {
   kPosition,       // weight [tokens, features], added to the sequence
   kLayerNorm,      // weight [features], bias [features]; of every token by itself (Ba et al. 2016)
   kTransformer,    // pre-norm block (Vaswani et al. 2017, Xiong et al. 2020), its parameters as those of PyTorch's
-                 // TransformerEncoderLayer with norm_first: norm, self-attention of `heads` heads, added to the input;
-                 // norm, linear layer to `hidden` features, GELU, linear layer back, added. With `causal` a token sees
-                 // only itself and those before it. With `lora` each of the four linear layers has a branch of that
-                 // rank added, lora_A then lora_B (Hu et al. 2022, alpha equal to the rank). With `adapter` what each
-                 // half adds passes an adapter of that many features first (Houlsby et al. 2019, with GELU). Neither
-                 // changes anything before it is trained.
-  kLastToken,  // {tokens, features} to {features}
+                   // TransformerEncoderLayer with norm_first: norm, self-attention of `heads` heads, added to the
+                   // input; norm, linear layer to `hidden` features, GELU, linear layer back, added. With `causal` a
+                   // token sees only itself and those before it. With `lora` each of the four linear layers has a
+                   // branch of that rank added, lora_A then lora_B (Hu et al. 2022, alpha equal to the rank). With
+                   // `adapter` what each half adds passes an adapter of that many features first (Houlsby et al. 2019,
+                   // with GELU). Neither changes anything before it is trained.
+  kLastToken,      // {tokens, features} to {features}
 };
 EnumNames<LayerKind> enum_names(LayerKind);
 
@@ -116,8 +116,7 @@ struct ModelDescription {
 //   cnn          5x5 convolutions with 32 and 64 channels, each pooled 2x2, then 512 units (McMahan et al. 2017)
 //   resnet8-gn, resnet20-gn   residual networks for small images (He et al. 2016) with GroupNorm in place of BatchNorm
 //   mobilenetv2[-WIDTH][-lite]   MobileNetV2 (Sandler et al. 2018) with GroupNorm, as mobilenetv2-0.35. -lite: with
-//   lite
-//                residual branches (Cai et al. 2020). On images of less than 64 pixels the first two strides are 1
+//                lite residual branches (Cai et al. 2020). On images of less than 64 pixels the first two strides are 1
 //   proxyless-mobile[-lite]      ProxylessNAS-Mobile (Cai et al. 2019), likewise
 //   vit-micro    vision transformer of 6 blocks of 64 features, on patches of 4 x 4 pixels; 16 x 16 from 64 pixels on
 //   vit-tiny     12 blocks of 192 features (Touvron et al. 2021) with the mean of all tokens in place of a class token

@@ -35,11 +35,16 @@ void Compiler::forward_tokens(const Op& op, Kept& kept) {
       return [=, from = at.floats(x), to = at.floats(y)] { kernels::last_token(from, examples, tokens, features, to); };
     });
   const BufferId table = weight_values(*op.weight);
+  if (op.kind == OpKind::kPosition)
+    return tape_.add(name, {x, table, y}, [=](const Addresses& at) -> Kernel {
+      return [=, from = at.floats(x), rows = at.floats(table), to = at.floats(y)] {
+        kernels::add_position(from, rows, examples, size, to);
+      };
+    });
   const std::size_t vocabulary = program_.parameters_[*op.weight].rows;
-  tape_.add(name, {x, table, y}, [=, looks_up = op.kind == OpKind::kEmbedding](const Addresses& at) -> Kernel {
-    return [=, from = at.floats(x), rows = at.floats(table), to = at.floats(y)] {
-      if (looks_up) kernels::embedding(from, rows, examples * tokens, vocabulary, features, to);
-      if (!looks_up) kernels::add_position(from, rows, examples, size, to);
+  tape_.add(name, {x, table, y}, [=](const Addresses& at) -> Kernel {
+    return [=, ids = at.floats(x), rows = at.floats(table), to = at.floats(y)] {
+      kernels::embedding(ids, rows, examples * tokens, vocabulary, features, to);
     };
   });
 }
