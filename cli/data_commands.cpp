@@ -78,7 +78,7 @@ Status inspect(const Context& context, const InspectOptions& options) {
                 {"rows_by_class", counts}});
     return {};
   }
-  const std::string size = human_bytes(train.bytes.size() + train.floats.size() * sizeof(float));
+  const std::string size = human_bytes(train.bytes_in_memory());
   print_text(render_facts({{"source", options.source},
                            {"example", shape_text(train)},
                            {"training", std::to_string(train.rows()) + " examples, " + size + " in memory"},
@@ -143,11 +143,15 @@ void add_data_commands(CLI::App& app, Context& context) {
                   "shoal data inspect procedural:1:100:50\n  shoal data inspect readings.csv --label state",
                   [&context, options] { return inspect(context, *options); });
   command
-      .add_option("SOURCE", options->source,
-                  "A folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES")
+      .add_option(
+          "SOURCE", options->source,
+          "A folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, FILE.txt, procedural:SEED:WRITERS:EXAMPLES")
       ->required();
   command.add_option("--label", options->read.label_column, "CSV: the column with the class")->capture_default_str();
   command.add_option("--client", options->read.client_column, "CSV: the column whose values are the natural clients");
+  command.add_option("--window", options->read.window, "Text: characters of an example")->check(CLI::Range(1u, 65536u));
+  command.add_option("--window-step", options->read.window_step, "Text: characters from one example to the next")
+      ->check(CLI::Range(1u, 1000000u));
   add_json_flag(command, context);
 }
 

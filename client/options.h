@@ -30,6 +30,7 @@ struct ClientOptions {
   std::int64_t part = -1;                       // of the partition; -1: all of the data are this device's
   data::PartitionOptions partition{.kind = data::PartitionKind::kNatural, .clients = 0};
   double test_fraction = 0.2;
+  std::uint32_t window = 80, window_step = 1;  // of a text
   std::uint64_t split_seed = 1;
   TrainerKind trainer = TrainerKind::kTorch;
   double throttle = 1;
@@ -44,11 +45,14 @@ struct ClientOptions {
     v("name", name, any, "The device's name for people; empty is the host's name");
     v("endpoint", endpoint, any, "The coordinator, tcp://HOST:PORT; empty is what the invitation said");
     v("data", data, any,
-      "Local examples: a folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, procedural:SEED:WRITERS:EXAMPLES");
+      "Local examples: a folder of IDX or CIFAR files, FILE.csv, FILE.safetensors, FILE.txt, "
+      "procedural:SEED:WRITERS:EXAMPLES");
     v("part", part, at_least(std::int64_t{-1}),
       "Which part of the partitioned data this device has, from 0; -1 is all of it");
     v("partition", partition, any, "How the data are cut into parts, for experiments on shared data");
     v("test_fraction", test_fraction, between(0.0, 0.9), "Share of the examples that is kept for evaluation");
+    v("window", window, between(1u, 65536u), "Text: characters of an example; the one that follows is its class");
+    v("window_step", window_step, between(1u, 1000000u), "Text: characters from one example to the next");
     v("split_seed", split_seed, any, "Seed of the partition and of the split into training and test examples");
     v("trainer", trainer, any,
       "torch (LibTorch), engine (compiled, in one block of memory) or synthetic (no learning: for load and crash "

@@ -40,9 +40,9 @@ struct TrainingSpec {
     v("weight_decay", weight_decay, between(0.0, 1.0), "L2 penalty of local steps");
     v("proximal", proximal, between(0.0, 1e3), "FedProx: weight mu of the pull towards the global model");
     v("plan", plan, any,
-      "Which parameters are trained: full, head, bias, norm, lite or lite+bias; or several, best first, of which a "
-      "device "
-      "trains the first that its budget allows");
+      "Which parameters are trained: full, head, bias, norm, lite, lite+bias, lora, lora-b or adapter; or several, "
+      "best "
+      "first, of which a device trains the first that its budget allows");
   }
   template <class Archive>
   void fields(Archive& a) {

@@ -12,7 +12,7 @@ struct Rule {
   bool (*trains)(const TensorSpec& tensor);
 };
 
-bool is_shift(const TensorSpec& t) { return t.name.ends_with(".bias"); }
+bool is_shift(const TensorSpec& t) { return t.name.ends_with(".bias") || t.name.ends_with("_bias"); }
 
 // Also those of lite residual branches.
 bool is_norm(const TensorSpec& t) {
@@ -21,15 +21,22 @@ bool is_norm(const TensorSpec& t) {
 
 bool is_redundant(const TensorSpec& t) { return t.group == "lite" && t.name.ends_with(".norm2.bias"); }
 
-constexpr std::array<Rule, 6> kRules{
+constexpr std::array<Rule, 9> kRules{
     {{"full", [](const TensorSpec&) { return true; }},
      {"head", [](const TensorSpec& t) { return t.group == "head"; }},
      {"bias", [](const TensorSpec& t) { return t.group == "head" || is_shift(t); }},
      {"norm", [](const TensorSpec& t) { return t.group == "head" || is_norm(t); }},
      {"lite", [](const TensorSpec& t) { return t.group == "head" || t.group == "lite"; }},
-     {"lite+bias", [](const TensorSpec& t) {
+     {"lite+bias",
+      [](const TensorSpec& t) {
         return t.group == "head" || ((is_shift(t) || t.group == "lite") && !is_redundant(t));
-      }}}};
+      }},
+     {"lora", [](const TensorSpec& t) { return t.group == "head" || t.group == "lora"; }},
+     {"lora-b",
+      [](const TensorSpec& t) {
+        return t.group == "head" || (t.group == "lora" && t.name.ends_with(".lora_B.weight"));
+      }},
+     {"adapter", [](const TensorSpec& t) { return t.group == "head" || t.group == "adapter" || t.group == "norm"; }}}};
 
 constexpr auto kNames = [] {
   std::array<std::string_view, kRules.size()> names;
@@ -62,6 +69,14 @@ Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& 
         ErrorCode::kInvalid,
         "plan '" + std::string(plan) +
             "' trains lite residual branches, and the model has none; make it with an architecture that ends in -lite");
+  if (plan.starts_with("lora") && !has("lora"))
+    return Error(ErrorCode::kInvalid, "plan '" + std::string(plan) +
+                                          "' trains low-rank branches, and the model has none; make it with an "
+                                          "architecture that ends in -lora8 or another rank");
+  if (plan == "adapter" && !has("adapter"))
+    return Error(ErrorCode::kInvalid,
+                 "plan 'adapter' trains adapters, and the model has none; make it with an architecture that ends in "
+                 "-adapter16 or another number of features");
   if (plan == "norm" && !has("norm"))
     return Error(ErrorCode::kInvalid, "plan 'norm' trains norms, and the model has none");
   if (std::ranges::find(trained, true) == trained.end())

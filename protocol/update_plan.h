@@ -18,6 +18,11 @@ namespace shoal::protocol {
 //   norm        the classifier, scales and shifts of norms
 //   lite        the classifier and the lite residual branches (TinyTL-L)
 //   lite+bias   both (TinyTL-L+B), but for the branches' last shifts, which those of the main path make redundant
+//   lora        the classifier and both factors of the low-rank branches (Hu et al. 2022)
+//   lora-b      the classifier and the second factors: with the first ones the same everywhere, the mean of updates is
+//               the mean of what they do (FFA-LoRA, Sun et al. 2024), and no layer's input is kept (LoRA-FA, Zhang et
+//               al. 2023)
+//   adapter     the classifier, adapters and norms (Houlsby et al. 2019)
 // kInvalid for another name, and for one that does not find in this model what it is named for.
 Result<std::vector<bool>> trained_by(std::string_view plan, const TensorLayout& layout);
 

@@ -30,6 +30,7 @@ struct DataOptions {
   std::string source;  // as client::data::read_dataset takes it; empty: none
   client::data::PartitionOptions partition;
   double test_fraction = 0;
+  std::uint32_t window = 80, window_step = 1;  // of a text
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -38,6 +39,8 @@ struct DataOptions {
     v("partition", partition, any, "How the training examples are dealt out to the devices");
     v("test_fraction", test_fraction, between(0.0, 0.9),
       "Share of a device's examples kept for evaluation on the device");
+    v("window", window, between(1u, 65536u), "Text: characters of an example; the one that follows is its class");
+    v("window_step", window_step, between(1u, 1000000u), "Text: characters from one example to the next");
   }
 };
 

@@ -90,8 +90,11 @@ Result<LearningTask> make_task(const ExperimentOptions& options) {
   training::Shape input{1, 28, 28};
   std::uint32_t classes = 10;
   if (!options.data.source.empty()) {
-    SHOAL_TRY_ASSIGN(task.train, data::read_dataset(options.data.source, "train"));
-    auto test = data::read_dataset(options.data.source, "test");
+    data::ReadOptions read;
+    read.window = options.data.window;
+    read.window_step = options.data.window_step;
+    SHOAL_TRY_ASSIGN(task.train, data::read_dataset(options.data.source, "train", read));
+    auto test = data::read_dataset(options.data.source, "test", read);
     // A set without a test part can still be trained on; anything else that is wrong with it is not passed over.
     if (test.ok()) {
       task.test = *std::move(test);

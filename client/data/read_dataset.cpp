@@ -115,8 +115,12 @@ Result<Dataset> read_file(const std::string& path, const ReadOptions& options) {
     SHOAL_TRY_ASSIGN(const auto text, open_bytes(path));
     return read_csv(*text, options);
   }
+  if (plain.ends_with(".txt")) {
+    SHOAL_TRY_ASSIGN(const auto text, open_bytes(path));
+    return read_text(*text, options);
+  }
   return Error(ErrorCode::kInvalid,
-               "data source " + path + ": its ending is none of .csv, .safetensors, .bin (with .gz or .xz)");
+               "data source " + path + ": its ending is none of .csv, .safetensors, .txt, .bin (with .gz or .xz)");
 }
 
 }  // namespace

@@ -22,6 +22,12 @@ Status read_cifar(ByteSource& records, Bytes memory_limit, Dataset& dataset);
 // integers from 0, or else any words, numbered in sorted order.
 Result<Dataset> read_csv(ByteSource& text, const ReadOptions& options);
 
+// Text in the characters of characters.h: example i are options.window of them from i * options.window_step on, its
+// class the next one. Where the first line is "NAME:", as in a play, each such line after an empty one begins a speech;
+// a speaker's speeches are one text and one natural client, unless it is not longer than a window. kInvalid for what is
+// no text or too short.
+Result<Dataset> read_text(ByteSource& text, const ReadOptions& options);
+
 // Safetensors, from a file since its tensors are read in place: `x` (uint8 pixels, or numbers), `y` and perhaps
 // `groups`.
 Result<Dataset> read_safetensors_data(const std::string& path, const ReadOptions& options);

@@ -160,15 +160,95 @@ std::string_view without_lite(std::string_view name) {
   return name.ends_with("-lite") ? name.substr(0, name.size() - 5) : name;
 }
 
-constexpr std::array<std::string_view, 9> kCatalogue{"logistic",
-                                                     "2nn",
-                                                     "cnn",
-                                                     "resnet8-gn",
-                                                     "resnet20-gn",
-                                                     "mobilenetv2",
-                                                     "mobilenetv2-0.35-lite",
-                                                     "proxyless-mobile",
-                                                     "proxyless-mobile-lite"};
+// ---- transformers ----
+
+// "vit-micro-lora8-adapter16" is "vit-micro" with a low-rank branch of rank 8 and adapters of 16 features in each
+// block.
+struct Branches {
+  std::uint32_t lora = 0, adapter = 0;
+};
+
+// Takes the endings off `name`; false when one is there twice or has no number from 1 on.
+bool take_branches(std::string_view& name, Branches& branches) {
+  for (;;) {
+    const std::size_t dash = name.rfind('-');
+    if (dash == std::string_view::npos) return true;
+    std::string_view ending = name.substr(dash + 1);
+    const bool lora = ending.starts_with("lora");
+    if (!lora && !ending.starts_with("adapter")) return true;
+    ending.remove_prefix(std::string_view(lora ? "lora" : "adapter").size());
+    std::uint32_t& size = lora ? branches.lora : branches.adapter;
+    std::uint32_t given = 0;
+    const auto [end, error] = std::from_chars(ending.data(), ending.data() + ending.size(), given);
+    if (error != std::errc{} || end != ending.data() + ending.size() || given == 0 || size != 0) return false;
+    size = given;
+    name = name.substr(0, dash);
+  }
+}
+
+struct Tower {
+  std::uint32_t blocks, features, heads;
+  bool causal;
+};
+
+void add_blocks(std::vector<Layer>& layers, const Tower& tower, const Branches& branches) {
+  layers.push_back({.kind = LayerKind::kPosition, .name = "position"});
+  for (std::uint32_t block = 0; block < tower.blocks; ++block)
+    layers.push_back({.kind = LayerKind::kTransformer,
+                      .name = "blocks." + std::to_string(block),
+                      .heads = tower.heads,
+                      .hidden = 4 * tower.features,
+                      .causal = tower.causal ? 1u : 0u,
+                      .lora = branches.lora,
+                      .adapter = branches.adapter});
+  layers.push_back({.kind = LayerKind::kLayerNorm, .name = "norm"});
+}
+
+std::vector<Layer> vision_transformer_layers(const Tower& tower, std::uint32_t patch, const Branches& branches,
+                                             std::uint32_t classes) {
+  std::vector<Layer> layers{
+      {.kind = LayerKind::kConv2d, .name = "patches", .out = tower.features, .kernel = patch, .stride = patch},
+      plain(LayerKind::kTokens)};
+  add_blocks(layers, tower, branches);
+  layers.push_back(plain(LayerKind::kGlobalAverage));
+  layers.push_back(linear("head", classes));
+  return layers;
+}
+
+std::vector<Layer> character_layers(const Tower& tower, const Branches& branches, std::uint32_t classes) {
+  std::vector<Layer> layers{
+      {.kind = LayerKind::kEmbedding, .name = "embedding", .out = tower.features, .vocabulary = classes}};
+  add_blocks(layers, tower, branches);
+  layers.push_back(plain(LayerKind::kLastToken));
+  layers.push_back(linear("head", classes));
+  return layers;
+}
+
+// Nothing for a name that is no transformer's.
+std::vector<Layer> transformer_layers(std::string_view name, bool small_images, std::uint32_t classes) {
+  Branches branches;
+  if (!take_branches(name, branches)) return {};
+  const std::uint32_t patch = small_images ? 4 : 16;
+  if (name == "vit-micro") return vision_transformer_layers({6, 64, 4, false}, patch, branches, classes);
+  if (name == "vit-tiny") return vision_transformer_layers({12, 192, 3, false}, patch, branches, classes);
+  if (name == "char-transformer") return character_layers({2, 128, 4, true}, branches, classes);
+  return {};
+}
+
+constexpr std::array<std::string_view, 14> kCatalogue{"logistic",
+                                                      "2nn",
+                                                      "cnn",
+                                                      "resnet8-gn",
+                                                      "resnet20-gn",
+                                                      "mobilenetv2",
+                                                      "mobilenetv2-0.35-lite",
+                                                      "proxyless-mobile",
+                                                      "proxyless-mobile-lite",
+                                                      "vit-micro",
+                                                      "vit-micro-adapter16",
+                                                      "vit-tiny",
+                                                      "char-transformer",
+                                                      "char-transformer-lora8"};
 
 }  // namespace
 
@@ -196,6 +276,8 @@ Result<ModelDescription> make_description(std::string_view name, const Shape& in
     model.layers = proxyless_layers(small_images, name.ends_with("-lite"), classes);
   } else if (const auto width = mobilenet_width(without_lite(name)); width) {
     model.layers = mobilenet_layers(*width, small_images, name.ends_with("-lite"), classes);
+  } else if (auto layers = transformer_layers(name, small_images, classes); !layers.empty()) {
+    model.layers = std::move(layers);
   } else {
     std::string known;
     for (std::string_view each : kCatalogue) known += (known.empty() ? "" : ", ") + std::string(each);

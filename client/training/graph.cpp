@@ -24,26 +24,23 @@ class Builder {
   void begin_layer(std::size_t layer) { layer_ = static_cast<std::uint32_t>(layer); }
 
   ValueId linear(ValueId x, const std::string& name, std::uint32_t out, bool bias, bool head) {
-    Op op{.kind = OpKind::kLinear, .inputs = {x}};
-    dense(op, name, {out, shape(x)[0]}, bias, head);
-    return add(std::move(op), {out});
+    return product(x, name + ".", out, bias, head ? "head" : "");
   }
 
   ValueId conv(ValueId x, const std::string& name, Op op, std::uint32_t out, bool bias) {
     op.kind = OpKind::kConv2d;
     op.inputs = {x};
     op.groups = std::max(op.groups, 1u);
-    dense(op, name, {out, shape(x)[0] / op.groups, op.kernel, op.kernel}, bias, false);
+    dense(op, name + ".", {out, shape(x)[0] / op.groups, op.kernel, op.kernel}, bias, "");
     Shape after{out, slide(shape(x)[1], op), slide(shape(x)[2], op)};
     return add(std::move(op), std::move(after));
   }
 
   ValueId group_norm(ValueId x, const std::string& name, std::uint32_t groups) {
-    Op op{.kind = OpKind::kGroupNorm, .inputs = {x}, .groups = groups};
-    const std::uint64_t channels = shape(x)[0];
-    op.weight = parameter(name + ".weight", {channels}, "norm", 0, 1);
-    op.bias = parameter(name + ".bias", {channels}, "norm", 0, 0);
-    return add(std::move(op), shape(x));
+    return norm({.kind = OpKind::kGroupNorm, .inputs = {x}, .groups = groups}, name, shape(x)[0]);
+  }
+  ValueId layer_norm(ValueId x, const std::string& name) {
+    return norm({.kind = OpKind::kLayerNorm, .inputs = {x}}, name, shape(x).back());
   }
 
   ValueId relu(ValueId x) { return add({.kind = OpKind::kRelu, .inputs = {x}}, shape(x)); }
@@ -57,11 +54,44 @@ class Builder {
   }
 
   // To features: the mean of every channel, or all values in a row.
-  ValueId global_average(ValueId x) { return add({.kind = OpKind::kGlobalAverage, .inputs = {x}}, {shape(x)[0]}); }
+  ValueId global_average(ValueId x) {
+    const std::uint32_t features = shape(x).size() == 2 ? shape(x)[1] : shape(x)[0];
+    return add({.kind = OpKind::kGlobalAverage, .inputs = {x}}, {features});
+  }
   ValueId flatten(ValueId x) {
     std::uint32_t features = 1;
     for (const std::uint32_t extent : shape(x)) features *= extent;
     return add({.kind = OpKind::kFlatten, .inputs = {x}}, {features});
+  }
+
+  // Sequences: of ids, of pixels; where its tokens are; and back to features.
+  ValueId embedding(ValueId x, const Layer& layer) {
+    Op op{.kind = OpKind::kEmbedding, .inputs = {x}};
+    op.weight = parameter(layer.name + ".weight", {layer.vocabulary, layer.out}, "backbone", layer.out, 0);
+    return add(std::move(op), {shape(x)[0], layer.out});
+  }
+  ValueId tokens(ValueId x) {
+    return add({.kind = OpKind::kTokens, .inputs = {x}}, {shape(x)[1] * shape(x)[2], shape(x)[0]});
+  }
+  ValueId position(ValueId x, const std::string& name) {
+    Op op{.kind = OpKind::kPosition, .inputs = {x}};
+    op.weight = parameter(name + ".weight", {shape(x)[0], shape(x)[1]}, "backbone", shape(x)[1], 0);
+    return add(std::move(op), shape(x));
+  }
+  ValueId last_token(ValueId x) { return add({.kind = OpKind::kLastToken, .inputs = {x}}, {shape(x)[1]}); }
+
+  // With the names of PyTorch's TransformerEncoderLayer.
+  ValueId transformer(ValueId x, const Layer& layer) {
+    const std::uint32_t features = shape(x)[1];
+    ValueId y = layer_norm(x, layer.name + ".norm1");
+    y = projection(y, layer, ".self_attn.in_proj", "_", 3 * features);
+    y = add({.kind = OpKind::kAttention, .inputs = {y}, .heads = layer.heads, .causal = layer.causal == 1}, shape(x));
+    y = projection(y, layer, ".self_attn.out_proj", ".", features);
+    x = sum(adapter(y, layer, ".adapter1"), x);
+    y = layer_norm(x, layer.name + ".norm2");
+    y = gelu(projection(y, layer, ".linear1", ".", layer.hidden));
+    y = projection(y, layer, ".linear2", ".", features);
+    return sum(adapter(y, layer, ".adapter2"), x);
   }
 
   // Basic block (He et al. 2016), with the names of torchvision's.
@@ -137,12 +167,56 @@ class Builder {
     return static_cast<ParameterId>(graph_.parameters.size() - 1);
   }
 
-  void dense(Op& op, const std::string& name, std::vector<std::uint64_t> extents, bool bias, bool head) {
+  ValueId norm(Op op, const std::string& name, std::uint64_t channels) {
+    op.weight = parameter(name + ".weight", {channels}, "norm", 0, 1);
+    op.bias = parameter(name + ".bias", {channels}, "norm", 0, 0);
+    const ValueId x = op.inputs[0];
+    return add(std::move(op), shape(x));
+  }
+
+  // Weight and bias named `prefix` + "weight" and "bias", of `group` or, where that is empty, of the usual groups.
+  void dense(Op& op, const std::string& prefix, std::vector<std::uint64_t> extents, bool bias,
+             const std::string& group) {
     std::uint64_t fan_in = 1;
     for (std::size_t i = 1; i < extents.size(); ++i) fan_in *= extents[i];
     const std::uint64_t out = extents[0];
-    op.weight = parameter(name + ".weight", std::move(extents), head ? "head" : "backbone", fan_in, 0);
-    if (bias) op.bias = parameter(name + ".bias", {out}, head ? "head" : "bias", fan_in, 0);
+    op.weight = parameter(prefix + "weight", std::move(extents), group.empty() ? "backbone" : group, fan_in, 0);
+    if (bias) op.bias = parameter(prefix + "bias", {out}, group.empty() ? "bias" : group, fan_in, 0);
+  }
+
+  // y = x * weight^T + bias, of flat features or of every token.
+  ValueId product(ValueId x, const std::string& prefix, std::uint32_t out, bool bias, const std::string& group) {
+    Op op{.kind = OpKind::kLinear, .inputs = {x}};
+    dense(op, prefix, {out, shape(x).back()}, bias, group);
+    Shape after = shape(x);
+    after.back() = out;
+    return add(std::move(op), std::move(after));
+  }
+
+  // What was added last gives 0 until it is trained.
+  void start_without_effect() {
+    for (const auto& p : {graph_.ops.back().weight, graph_.ops.back().bias})
+      if (p) graph_.parameters[*p].fan_in = 0;
+  }
+
+  ValueId gelu(ValueId x) { return add({.kind = OpKind::kGelu, .inputs = {x}}, shape(x)); }
+
+  // A linear layer of a transformer block, and its low-rank branch.
+  ValueId projection(ValueId x, const Layer& layer, const std::string& name, const char* separator, std::uint32_t out) {
+    const ValueId y = product(x, layer.name + name + separator, out, true, "");
+    if (layer.lora == 0) return y;
+    const ValueId low = product(x, layer.name + name + ".lora_A.", layer.lora, false, "lora");
+    const ValueId branch = product(low, layer.name + name + ".lora_B.", out, false, "lora");
+    start_without_effect();
+    return sum(y, branch);
+  }
+
+  ValueId adapter(ValueId x, const Layer& layer, const std::string& name) {
+    if (layer.adapter == 0) return x;
+    const ValueId low = product(x, layer.name + name + ".down.", layer.adapter, true, "adapter");
+    const ValueId branch = product(gelu(low), layer.name + name + ".up.", shape(x).back(), true, "adapter");
+    start_without_effect();
+    return sum(branch, x);
   }
 
   Graph graph_;
@@ -165,6 +239,12 @@ ValueId lower(Builder& builder, const Layer& layer, ValueId x, bool head) {
     case LayerKind::kMaxPool: return builder.max_pool(x, layer.kernel, stride_of(layer, layer.kernel));
     case LayerKind::kGlobalAverage: return builder.global_average(x);
     case LayerKind::kFlatten: return builder.flatten(x);
+    case LayerKind::kEmbedding: return builder.embedding(x, layer);
+    case LayerKind::kTokens: return builder.tokens(x);
+    case LayerKind::kPosition: return builder.position(x, layer.name);
+    case LayerKind::kLayerNorm: return builder.layer_norm(x, layer.name);
+    case LayerKind::kTransformer: return builder.transformer(x, layer);
+    case LayerKind::kLastToken: return builder.last_token(x);
   }
   return x;
 }
@@ -172,7 +252,7 @@ ValueId lower(Builder& builder, const Layer& layer, ValueId x, bool head) {
 }  // namespace
 
 EnumNames<OpKind> enum_names(OpKind) {
-  static constexpr std::array<std::pair<OpKind, std::string_view>, 11> kNames{
+  static constexpr std::array<std::pair<OpKind, std::string_view>, 18> kNames{
       {{OpKind::kLinear, "linear"},
        {OpKind::kConv2d, "conv2d"},
        {OpKind::kGroupNorm, "groupnorm"},
@@ -183,7 +263,14 @@ EnumNames<OpKind> enum_names(OpKind) {
        {OpKind::kUpsample, "upsample"},
        {OpKind::kGlobalAverage, "globalaverage"},
        {OpKind::kFlatten, "flatten"},
-       {OpKind::kAdd, "add"}}};
+       {OpKind::kAdd, "add"},
+       {OpKind::kEmbedding, "embedding"},
+       {OpKind::kTokens, "tokens"},
+       {OpKind::kPosition, "position"},
+       {OpKind::kLayerNorm, "layernorm"},
+       {OpKind::kGelu, "gelu"},
+       {OpKind::kAttention, "attention"},
+       {OpKind::kLastToken, "lasttoken"}}};
   return kNames;
 }
 

@@ -22,16 +22,24 @@ enum class OpKind : std::uint8_t {
   kMaxPool,        // square window
   kAveragePool,    // square window
   kUpsample,       // bilinear, to the shape of the output; corners not aligned
-  kGlobalAverage,  // {c, h, w} to {c}
-  kFlatten,        // {c, h, w} to {c * h * w}, row-major
+  kGlobalAverage,  // {c, h, w} to {c}, or {tokens, features} to {features}
+  kFlatten,        // {c, h, w} to {c * h * w}, row-major; likewise a sequence
   kAdd,            // of two values of one shape
+  kEmbedding,      // weight [vocabulary, features]; {tokens} of ids to {tokens, features}
+  kTokens,         // {c, h, w} to {h * w, c}
+  kPosition,       // weight [tokens, features], added
+  kLayerNorm,      // weight [features], bias [features]
+  kGelu,           // x * Phi(x), the exact form (Hendrycks and Gimpel 2016)
+  kAttention,  // softmax(q k^T / sqrt(features of a head)) v, head by head; {tokens, 3 * features}, in which q, k and
+               // v of all heads follow each other, to {tokens, features}
+  kLastToken,  // {tokens, features} to {features}
 };
 EnumNames<OpKind> enum_names(OpKind);
 
 using ValueId = std::uint32_t;
 using ParameterId = std::uint32_t;
 
-inline constexpr float kGroupNormEpsilon = 1e-5f;  // as PyTorch's
+inline constexpr float kNormEpsilon = 1e-5f;  // as PyTorch's
 
 struct Op {
   OpKind kind = OpKind::kRelu;
@@ -42,6 +50,8 @@ struct Op {
   std::uint32_t stride = 1;   // of the window
   std::uint32_t padding = 0;  // zeros on every edge
   std::uint32_t groups = 1;   // of a convolution's channels, or of a norm's
+  std::uint32_t heads = 1;    // of attention
+  bool causal = false;        // attention: no token sees a later one
   std::uint32_t layer = 0;    // of the description
 };
 
@@ -56,7 +66,7 @@ struct Parameter {
 
 // Values are written once, before they are read. Immutable once made.
 struct Graph {
-  std::vector<Shape> values;  // of one example, channels first; value 0 is the input
+  std::vector<Shape> values;  // of one example, images with channels first; value 0 is the input
   std::vector<Op> ops;        // in an order of execution
   std::vector<Parameter> parameters;
   ValueId output = 0;  // the logits

@@ -18,14 +18,20 @@ struct Setting {
   std::string_view key;
   std::uint32_t Layer::*member;
 };
-constexpr std::array<Setting, 8> kSettings{{{"out", &Layer::out},
-                                            {"kernel", &Layer::kernel},
-                                            {"stride", &Layer::stride},
-                                            {"padding", &Layer::padding},
-                                            {"groups", &Layer::groups},
-                                            {"group_size", &Layer::group_size},
-                                            {"expand", &Layer::expand},
-                                            {"lite", &Layer::lite}}};
+constexpr std::array<Setting, 14> kSettings{{{"out", &Layer::out},
+                                             {"kernel", &Layer::kernel},
+                                             {"stride", &Layer::stride},
+                                             {"padding", &Layer::padding},
+                                             {"groups", &Layer::groups},
+                                             {"group_size", &Layer::group_size},
+                                             {"expand", &Layer::expand},
+                                             {"lite", &Layer::lite},
+                                             {"vocabulary", &Layer::vocabulary},
+                                             {"heads", &Layer::heads},
+                                             {"hidden", &Layer::hidden},
+                                             {"causal", &Layer::causal},
+                                             {"lora", &Layer::lora},
+                                             {"adapter", &Layer::adapter}}};
 
 // The settings that a kind of layer understands, and whether it has parameters (then it has a name).
 struct KindRule {
@@ -33,7 +39,7 @@ struct KindRule {
   bool named;
   std::string_view settings;
 };
-constexpr std::array<KindRule, 10> kRules{{{LayerKind::kLinear, true, "out bias"},
+constexpr std::array<KindRule, 16> kRules{{{LayerKind::kLinear, true, "out bias"},
                                            {LayerKind::kConv2d, true, "out kernel stride padding groups bias"},
                                            {LayerKind::kGroupNorm, true, "groups"},
                                            {LayerKind::kResidual, true, "out stride groups"},
@@ -42,7 +48,13 @@ constexpr std::array<KindRule, 10> kRules{{{LayerKind::kLinear, true, "out bias"
                                            {LayerKind::kRelu6, false, ""},
                                            {LayerKind::kMaxPool, false, "kernel stride"},
                                            {LayerKind::kGlobalAverage, false, ""},
-                                           {LayerKind::kFlatten, false, ""}}};
+                                           {LayerKind::kFlatten, false, ""},
+                                           {LayerKind::kEmbedding, true, "out vocabulary"},
+                                           {LayerKind::kTokens, false, ""},
+                                           {LayerKind::kPosition, true, ""},
+                                           {LayerKind::kLayerNorm, true, ""},
+                                           {LayerKind::kTransformer, true, "heads hidden causal lora adapter"},
+                                           {LayerKind::kLastToken, false, ""}}};
 
 const KindRule& rule_of(LayerKind kind) {
   return *std::find_if(kRules.begin(), kRules.end(), [&](const KindRule& r) { return r.kind == kind; });
@@ -112,7 +124,7 @@ Result<Layer> parse_layer(std::string_view line, const std::vector<std::string_v
       return bad_line(line,
                       "'" + std::string(key) + "' is not one of its settings (" + std::string(rule.settings) + ")");
     const std::optional<std::uint32_t> value = parse_extent(words[next].substr(equals + 1));
-    if (!value || (key == "bias" && *value > 1))
+    if (!value || ((key == "bias" || key == "causal") && *value > 1))
       return bad_line(line, "'" + std::string(key) + "' has an impossible value");
     if (key == "bias") layer.bias = *value == 1;
     for (const Setting& setting : kSettings)
@@ -151,7 +163,7 @@ Status parse_line(std::string_view line, ModelDescription& model) {
 }  // namespace
 
 EnumNames<LayerKind> enum_names(LayerKind) {
-  static constexpr std::array<std::pair<LayerKind, std::string_view>, 10> kNames{
+  static constexpr std::array<std::pair<LayerKind, std::string_view>, 16> kNames{
       {{LayerKind::kLinear, "linear"},
        {LayerKind::kConv2d, "conv2d"},
        {LayerKind::kGroupNorm, "groupnorm"},
@@ -161,7 +173,13 @@ EnumNames<LayerKind> enum_names(LayerKind) {
        {LayerKind::kRelu6, "relu6"},
        {LayerKind::kMaxPool, "maxpool"},
        {LayerKind::kGlobalAverage, "globalaverage"},
-       {LayerKind::kFlatten, "flatten"}}};
+       {LayerKind::kFlatten, "flatten"},
+       {LayerKind::kEmbedding, "embedding"},
+       {LayerKind::kTokens, "tokens"},
+       {LayerKind::kPosition, "position"},
+       {LayerKind::kLayerNorm, "layernorm"},
+       {LayerKind::kTransformer, "transformer"},
+       {LayerKind::kLastToken, "lasttoken"}}};
   return kNames;
 }
 

@@ -29,11 +29,14 @@ namespace shoal::client::training {
 
 inline constexpr std::string_view kModelMetadataKey = "shoal.model";
 
-// Extents of one example on its way through the model, without the batch: {channels, height, width} or {features}.
+// Extents of one example on its way through the model, without the batch: {channels, height, width} of an image,
+// {tokens, features} of a sequence, or {features}. Whatever works on the features of each token by itself - linear
+// layers, layer norms - works on the last extent of a sequence as it does on flat features. The tokens of a sequence
+// lie one after the other, features innermost, in every trainer.
 using Shape = std::vector<std::uint32_t>;
 
 enum class LayerKind : std::uint8_t {
-  kLinear,     // weight [out, in], bias [out]; takes flat features
+  kLinear,     // weight [out, in], bias [out]; takes flat features, or those of every token
   kConv2d,     // weight [out, in, kernel, kernel], bias [out]; square kernel, zero padding
   kGroupNorm,  // weight [channels], bias [channels] (Wu and He 2018)
   kResidual,   // basic block (He et al. 2016): conv3x3, norm, relu, conv3x3, norm, added to the input, relu. Where the
@@ -47,8 +50,22 @@ enum class LayerKind : std::uint8_t {
   kRelu,
   kRelu6,          // min(max(x, 0), 6)
   kMaxPool,        // square window, stride = kernel unless set
-  kGlobalAverage,  // {c, h, w} to {c}
-  kFlatten,        // {c, h, w} to {c * h * w}, row-major
+  kGlobalAverage,  // {c, h, w} to {c}, or {tokens, features} to {features}
+  kFlatten,        // {c, h, w} to {c * h * w}, row-major; likewise a sequence
+  kEmbedding,      // weight [vocabulary, out]; the first layer, where the example's values are token ids, whole numbers
+                   // from 0 to below `vocabulary`: {tokens} to {tokens, out}
+  kTokens,         // {c, h, w} to {h * w, c}: each pixel a token. After a convolution whose stride is its kernel, each
+                   // patch of the image
+  kPosition,       // weight [tokens, features], added to the sequence
+  kLayerNorm,      // weight [features], bias [features]; of every token by itself (Ba et al. 2016)
+  kTransformer,    // pre-norm block (Vaswani et al. 2017, Xiong et al. 2020), its parameters as those of PyTorch's
+                   // TransformerEncoderLayer with norm_first: norm, self-attention of `heads` heads, added to the
+                   // input; norm, linear layer to `hidden` features, GELU, linear layer back, added. With `causal` a
+                   // token sees only itself and those before it. With `lora` each of the four linear layers has a
+                   // branch of that rank added, lora_A then lora_B (Hu et al. 2022, alpha equal to the rank). With
+                   // `adapter` what each half adds passes an adapter of that many features first (Houlsby et al. 2019,
+                   // with GELU). Neither changes anything before it is trained.
+  kLastToken,      // {tokens, features} to {features}
 };
 EnumNames<LayerKind> enum_names(LayerKind);
 
@@ -63,6 +80,12 @@ struct Layer {
   std::uint32_t group_size = 0;  // channels in a group of the norms of a mobile block
   std::uint32_t expand = 0;      // of a mobile block; 0 and 1: no expansion
   std::uint32_t lite = 0;        // kernel of a mobile block's lite residual branch; 0: none
+  std::uint32_t vocabulary = 0;  // token ids that an embedding knows
+  std::uint32_t heads = 0;       // of a transformer block's attention; they share the features out
+  std::uint32_t hidden = 0;      // features between the two linear layers of a transformer block
+  std::uint32_t causal = 0;      // 1: no token of a transformer block sees a later one
+  std::uint32_t lora = 0;        // rank of a transformer block's low-rank branches; 0: none
+  std::uint32_t adapter = 0;     // features of a transformer block's adapters; 0: none
   bool bias = true;              // linear and conv2d
 
   friend bool operator==(const Layer&, const Layer&) = default;
@@ -93,9 +116,14 @@ struct ModelDescription {
 //   cnn          5x5 convolutions with 32 and 64 channels, each pooled 2x2, then 512 units (McMahan et al. 2017)
 //   resnet8-gn, resnet20-gn   residual networks for small images (He et al. 2016) with GroupNorm in place of BatchNorm
 //   mobilenetv2[-WIDTH][-lite]   MobileNetV2 (Sandler et al. 2018) with GroupNorm, as mobilenetv2-0.35. -lite: with
-//   lite
-//                residual branches (Cai et al. 2020). On images of less than 64 pixels the first two strides are 1
+//                lite residual branches (Cai et al. 2020). On images of less than 64 pixels the first two strides are 1
 //   proxyless-mobile[-lite]      ProxylessNAS-Mobile (Cai et al. 2019), likewise
+//   vit-micro    vision transformer of 6 blocks of 64 features, on patches of 4 x 4 pixels; 16 x 16 from 64 pixels on
+//   vit-tiny     12 blocks of 192 features (Touvron et al. 2021) with the mean of all tokens in place of a class token
+//   char-transformer   the next character of a text, after a window of as many as the input is long: 2 causal blocks of
+//                128 features; the classes are the vocabulary
+// The last three may end in -loraRANK and in -adapterFEATURES, as char-transformer-lora8: with low-rank branches, with
+// adapters.
 // `standardize` is what the text's line of that name says: means and deviations in turn, between blanks or commas.
 // kNotFound lists the names; kInvalid says which layer does not fit the shape, or what is wrong with `standardize`.
 Result<ModelDescription> make_description(std::string_view name, const Shape& input, std::uint32_t classes,
@@ -117,10 +145,12 @@ void standardize(const ModelDescription& model, std::span<float> example);
 Result<std::vector<Shape>> shapes_of(const ModelDescription& model);
 
 // Names and shapes of a PyTorch state_dict, in layer order. Groups: the last linear layer is `head`, lite residual
-// branches are `lite`, other group norms `norm`, other biases `bias`, everything else `backbone`.
+// branches are `lite`, low-rank branches `lora`, adapters `adapter`, other norms `norm`, other biases `bias`,
+// everything else `backbone`.
 Result<TensorLayout> layout_of(const ModelDescription& model);
 
-// A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0), tensor by
+// A fresh model, as PyTorch's default initialisers draw it (uniform within 1/sqrt(fan_in); norms 1 and 0; embeddings
+// and positions uniform within 1/sqrt(features); the last layer of whatever branch starts without effect 0), tensor by
 // tensor from Stream(seed, tensor name). `parameters` is layout_of(model).total() long. The same bits on every machine.
 Status initialise(const ModelDescription& model, std::uint64_t seed, std::span<float> parameters);
 

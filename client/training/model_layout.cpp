@@ -62,15 +62,47 @@ Result<Shape> flattened(const Layer& layer, const Shape& in) {
   return Shape{static_cast<std::uint32_t>(features)};
 }
 
+Result<Shape> transformer_shape(const Layer& layer, const Shape& in) {
+  if (in.size() != 2) return misfit(layer, in, "it wants tokens x features");
+  if (layer.heads == 0 || in[1] % layer.heads != 0) return misfit(layer, in, "heads must divide the features");
+  if (layer.hidden == 0) return misfit(layer, in, "it needs hidden of at least 1");
+  return in;
+}
+
+// Layers of sequences, and what makes one or ends it.
+Result<Shape> sequence_shape(const Layer& layer, const Shape& in) {
+  const bool sequence = in.size() == 2;
+  switch (layer.kind) {
+    case LayerKind::kEmbedding:
+      if (in.size() != 1) return misfit(layer, in, "it wants one number, of tokens");
+      if (layer.out == 0 || layer.vocabulary == 0) return misfit(layer, in, "it needs out and vocabulary");
+      return Shape{in[0], layer.out};
+    case LayerKind::kTokens:
+      if (in.size() != 3) return misfit(layer, in, "it wants channels x height x width");
+      if (std::uint64_t{in[1]} * in[2] > UINT32_MAX) return misfit(layer, in, "the result is too large");
+      return Shape{in[1] * in[2], in[0]};
+    case LayerKind::kLayerNorm:
+      if (in.size() == 3) return misfit(layer, in, "it wants tokens x features, or flat features");
+      return in;
+    case LayerKind::kTransformer: return transformer_shape(layer, in);
+    case LayerKind::kLastToken:
+      if (!sequence) return misfit(layer, in, "it wants tokens x features");
+      return Shape{in[1]};
+    default:  // kPosition
+      if (!sequence) return misfit(layer, in, "it wants tokens x features");
+      return in;
+  }
+}
+
 Result<Shape> shape_after(const Layer& layer, const Shape& in) {
   const bool image = in.size() == 3;
   const auto stride_or = [&](std::uint32_t fallback) { return layer.stride == 0 ? fallback : layer.stride; };
   const auto bad_groups = [&](std::uint32_t channels) { return layer.groups == 0 || channels % layer.groups != 0; };
   switch (layer.kind) {
     case LayerKind::kLinear:
-      if (in.size() != 1) return misfit(layer, in, "it wants flat features, put a flatten before it");
+      if (image) return misfit(layer, in, "it wants flat features, put a flatten before it");
       if (layer.out == 0) return misfit(layer, in, "it needs out of at least 1");
-      return Shape{layer.out};
+      return in.size() == 2 ? Shape{in[0], layer.out} : Shape{layer.out};
     case LayerKind::kConv2d:
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       if (layer.groups > 0 && (in[0] % layer.groups != 0 || layer.out % layer.groups != 0))
@@ -91,9 +123,15 @@ Result<Shape> shape_after(const Layer& layer, const Shape& in) {
       if (!image) return misfit(layer, in, "it wants channels x height x width");
       return slide(layer, in, in[0], layer.kernel, stride_or(layer.kernel == 0 ? 1 : layer.kernel), 0);
     case LayerKind::kGlobalAverage:
-      if (!image) return misfit(layer, in, "it wants channels x height x width");
-      return Shape{in[0]};
+      if (in.size() == 1) return misfit(layer, in, "it wants channels x height x width, or tokens x features");
+      return Shape{image ? in[0] : in[1]};
     case LayerKind::kFlatten: return flattened(layer, in);
+    case LayerKind::kEmbedding:
+    case LayerKind::kTokens:
+    case LayerKind::kPosition:
+    case LayerKind::kLayerNorm:
+    case LayerKind::kTransformer:
+    case LayerKind::kLastToken: return sequence_shape(layer, in);
   }
   return misfit(layer, in, "its kind is unknown");
 }
@@ -136,6 +174,8 @@ Result<std::vector<Shape>> shapes_of(const ModelDescription& model) {
     return Error(ErrorCode::kInvalid, "model " + model.name + ": no layer has parameters to train");
   std::vector<Shape> shapes{model.input};
   for (const Layer& layer : model.layers) {
+    if (layer.kind == LayerKind::kEmbedding && (&layer != &model.layers.front() || !model.standardize.empty()))
+      return misfit(layer, shapes.back(), "token ids must reach it as they are: first of all layers, not standardized");
     auto next = shape_after(layer, shapes.back());
     if (!next.ok()) return std::move(next).error().because_of_this("model " + model.name + " does not fit together");
     shapes.push_back(std::move(next).value());

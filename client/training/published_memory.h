@@ -21,7 +21,7 @@ struct PublishedMemory {
 };
 
 // The accounting of TinyTL (Cai et al. 2020). Neither gradients nor an optimizer's moments are counted, nor that the
-// exact gradient of a frozen group norm needs the norm's input.
+// exact gradient of a frozen group norm needs the norm's input. It is about convolutions and knows no sequences.
 PublishedMemory published_memory(const Graph& graph, const std::vector<bool>& trained);
 
 }  // namespace shoal::client::training

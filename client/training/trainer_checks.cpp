@@ -5,8 +5,28 @@
 #include <functional>
 #include <numeric>
 #include <string>
+#include <vector>
 
 namespace shoal::client::training {
+namespace {
+
+Status check_ids(const ModelDescription& model, const data::Dataset& data, std::span<const std::uint32_t> rows) {
+  const auto vocabulary = static_cast<float>(model.layers.front().vocabulary);
+  std::vector<float> ids(data.example_size());
+  for (const std::uint32_t row : rows) {
+    data.example(row, ids);
+    const auto strange =
+        std::ranges::find_if_not(ids, [&](float id) { return id >= 0 && id < vocabulary && id == std::floor(id); });
+    if (strange != ids.end())
+      return Error(ErrorCode::kInvalid, "row " + std::to_string(row) + " of the data holds " +
+                                            std::to_string(*strange) + ", but model " + model.name +
+                                            " takes token ids from 0 to below " +
+                                            std::to_string(model.layers.front().vocabulary));
+  }
+  return {};
+}
+
+}  // namespace
 
 Status check_data(const ModelDescription& model, const data::Dataset& data, std::span<const std::uint32_t> rows) {
   const std::uint64_t wanted =
@@ -22,6 +42,7 @@ Status check_data(const ModelDescription& model, const data::Dataset& data, std:
   if (beyond != rows.end())
     return Error(ErrorCode::kInvalid,
                  "row " + std::to_string(*beyond) + " is wanted, but the data has " + std::to_string(data.rows()));
+  if (model.layers.front().kind == LayerKind::kEmbedding) return check_ids(model, data, rows);
   return {};
 }
 

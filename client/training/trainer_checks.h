@@ -13,7 +13,8 @@
 
 namespace shoal::client::training {
 
-// Rows exist in the data, its examples are as long as the model's input and its classes fit the logits.
+// Rows exist in the data, its examples are as long as the model's input and its classes fit the logits. Where the model
+// begins with an embedding, the rows hold token ids of its vocabulary.
 Status check_data(const ModelDescription& model, const data::Dataset& data, std::span<const std::uint32_t> rows);
 
 // Something to train on, and a batch size that makes sense.

@@ -52,7 +52,14 @@ void Compiler::backward(const Op& op, const Kept& kept) {
     case OpKind::kAveragePool:
     case OpKind::kUpsample:
     case OpKind::kGlobalAverage:
+    case OpKind::kTokens:
     case OpKind::kFlatten: return backward_reshaping(op, kept, gy);
+    case OpKind::kEmbedding:
+    case OpKind::kPosition:
+    case OpKind::kLayerNorm:
+    case OpKind::kGelu:
+    case OpKind::kAttention:
+    case OpKind::kLastToken: return backward_tokens(op, kept, gy);
   }
 }
 
@@ -60,9 +67,8 @@ void Compiler::backward_dense(const Op& op, BufferId gy) {
   const std::string name = name_of_op(op);
   const bool product = is_product(op);
   if (trains(op.bias)) {
-    const BufferId gradient = tape_.floats(name + " bias gradient", graph_.shape(op.output)[0]);
-    const std::size_t columns = graph_.shape(op.output)[0],
-                      rows = options_.examples * graph_.count(op.output) / columns;
+    const std::size_t columns = channels(op.output), rows = options_.examples * pixels(op.output);
+    const BufferId gradient = tape_.floats(name + " bias gradient", columns);
     tape_.add(name + " bias gradient", {gy, gradient}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(gy), to = at.floats(gradient)] { kernels::column_sums(from, rows, columns, to); };
     });
@@ -181,21 +187,20 @@ void Compiler::backward_elementwise(const Op& op, const Kept& kept, BufferId gy)
 void Compiler::backward_reshaping(const Op& op, const Kept& kept, BufferId gy) {
   const ValueId input = op.inputs[0];
   if (!needs_gradient_[input]) return;
-  const Shape& in = graph_.shape(input);
-  const std::size_t examples = options_.examples, channels = in[0],
-                    pixels = in.size() == 3 ? std::size_t{in[1]} * in[2] : 1;
-  if (op.kind == OpKind::kFlatten && (channels == 1 || pixels == 1)) return give(input, gy);
+  const std::size_t examples = options_.examples, columns = channels(input), rows = pixels(input);
+  const bool sequence = graph_.shape(input).size() == 2;
+  if (op.kind == OpKind::kTokens || (op.kind == OpKind::kFlatten && (columns == 1 || rows == 1 || sequence)))
+    return give(input, gy);
   const BufferId gx = fresh_gradient(input);
   const std::string name = name_of_op(op) + " gradient";
   if (op.kind == OpKind::kFlatten) {
     tape_.add(name, {gy, gx}, [=](const Addresses& at) -> Kernel {
-      return
-          [=, from = at.floats(gy), to = at.floats(gx)] { kernels::transpose(from, examples, channels, pixels, to); };
+      return [=, from = at.floats(gy), to = at.floats(gx)] { kernels::transpose(from, examples, columns, rows, to); };
     });
   } else if (op.kind == OpKind::kGlobalAverage) {
     tape_.add(name, {gy, gx}, [=](const Addresses& at) -> Kernel {
       return [=, from = at.floats(gy), to = at.floats(gx)] {
-        kernels::global_average_gradient(from, examples, pixels, channels, to);
+        kernels::global_average_gradient(from, examples, rows, columns, to);
       };
     });
   } else if (op.kind == OpKind::kUpsample) {

@@ -16,13 +16,17 @@ Compiler::Compiler(const Graph& graph, const std::vector<bool>& trained, const P
       emit_{program.tape_, std::make_shared<OneDnn>()},
       pass_(program.pass_.get()),
       consumers_(graph.values.size()),
+      makers_(graph.values.size()),
+      made_again_(graph.values.size()),
       needs_gradient_(graph.values.size()),
       values_(graph.values.size()),
       owns_buffer_(graph.values.size(), true),
       gradients_(graph.values.size()),
       optimizer_states_(graph.parameters.size()),
       accumulators_(graph.parameters.size()) {
-  for (const Op& op : graph.ops) {
+  for (std::size_t i = 0; i < graph.ops.size(); ++i) {
+    const Op& op = graph.ops[i];
+    makers_[op.output] = i;
     for (const ValueId value : op.inputs) {
       ++consumers_[value];
       if (options.train && needs_gradient_[value]) needs_gradient_[op.output] = true;
@@ -53,6 +57,7 @@ void Compiler::run() {
   auto last = again.rbegin();
   for (std::size_t i = graph_.ops.size(); i-- > 0;) {
     if (last != again.rend() && i + 1 == last->end) forward_again(*last++, kept);
+    make_input_again(graph_.ops[i], kept);
     backward(graph_.ops[i], kept[i]);
   }
   program_.pass_end_ = tape_.instructions().size();
@@ -67,6 +72,11 @@ std::string Compiler::name_of_op(const Op& op) const {
   return weight.substr(0, weight.rfind('.'));
 }
 
+std::uint32_t Compiler::channels(ValueId value) const {
+  const Shape& shape = graph_.shape(value);
+  return shape.size() == 2 ? shape[1] : shape[0];
+}
+
 bool Compiler::is_product(const Op& op) const {
   return op.kind == OpKind::kLinear ||
          (op.kind == OpKind::kConv2d && op.kernel == 1 && op.stride == 1 && op.padding == 0 && op.groups == 1);
@@ -79,8 +89,8 @@ bool Compiler::is_depthwise(const Op& op) const {
 }
 
 LinearShape Compiler::product_shape(const Op& op) const {
-  const std::uint32_t in = graph_.shape(op.inputs[0])[0], out = graph_.shape(op.output)[0];
-  return {static_cast<std::int64_t>(options_.examples * graph_.count(op.output) / out), in, out};
+  return {static_cast<std::int64_t>(options_.examples * pixels(op.output)), channels(op.inputs[0]),
+          channels(op.output)};
 }
 
 ConvolutionShape Compiler::convolution_shape(const Op& op) const {
@@ -171,9 +181,15 @@ std::vector<LinearShape> Compiler::product_parts(const Op& op) const {
 
 bool Compiler::keeps_input(const Op& op) const {
   if (!options_.train || !keeping_) return false;
-  if (op.kind == OpKind::kGroupNorm)
-    return trains(op.weight) || (needs_gradient_[op.inputs[0]] && options_.norm_gradient == NormGradient::kExact);
-  return trains(op.weight);
+  const bool passes = needs_gradient_[op.inputs[0]];
+  switch (op.kind) {
+    case OpKind::kGroupNorm: return trains(op.weight) || (passes && options_.norm_gradient == NormGradient::kExact);
+    case OpKind::kLayerNorm: return trains(op.weight) || passes;
+    case OpKind::kGelu:
+    case OpKind::kAttention: return passes;
+    case OpKind::kPosition: return false;
+    default: return trains(op.weight);
+  }
 }
 
 bool Compiler::may_overwrite(ValueId value) const { return owns_buffer_[value] && consumers_[value] == 1; }
@@ -238,6 +254,13 @@ void Compiler::forward(const Op& op, Kept& kept) {
     case OpKind::kUpsample:
     case OpKind::kGlobalAverage: return forward_pool(op, kept);
     case OpKind::kFlatten: return forward_flatten(op);
+    case OpKind::kEmbedding:
+    case OpKind::kTokens:
+    case OpKind::kPosition:
+    case OpKind::kLayerNorm:
+    case OpKind::kGelu:
+    case OpKind::kAttention:
+    case OpKind::kLastToken: return forward_tokens(op, kept);
   }
 }
 
@@ -253,9 +276,8 @@ void Compiler::forward_norm(const Op& op, Kept& kept) {
   tape_.add(name, {x, y, scale, shift, kept.mean, kept.rstd, scratch},
             [=, mean = kept.mean, rstd = kept.rstd](const Addresses& at) -> Kernel {
               return [=, from = at.floats(x), to = at.floats(y), a = at.floats(scale), b = at.floats(shift),
-                      m = at.floats(mean), r = at.floats(rstd), s = at.floats(scratch)] {
-                kernels::group_norm(from, a, b, shape, kGroupNormEpsilon, to, m, r, s);
-              };
+                      m = at.floats(mean), r = at.floats(rstd),
+                      s = at.floats(scratch)] { kernels::group_norm(from, a, b, shape, kNormEpsilon, to, m, r, s); };
             });
 }
 
@@ -264,12 +286,10 @@ void Compiler::forward_pool(const Op& op, Kept& kept) {
   const BufferId y = values_[op.output] = output(op, false);
   const std::string name = name_of_op(op);
   if (op.kind == OpKind::kGlobalAverage) {
-    const Shape& in = graph_.shape(op.inputs[0]);
-    const std::size_t examples = options_.examples, pixels = std::size_t{in[1]} * in[2], channels = in[0];
+    const std::size_t examples = options_.examples, rows = pixels(op.inputs[0]), columns = channels(op.inputs[0]);
     return tape_.add(name, {x, y}, [=](const Addresses& at) -> Kernel {
-      return [=, from = at.floats(x), to = at.floats(y)] {
-        kernels::global_average(from, examples, pixels, channels, to);
-      };
+      return
+          [=, from = at.floats(x), to = at.floats(y)] { kernels::global_average(from, examples, rows, columns, to); };
     });
   }
   const kernels::PoolShape shape = pool_shape(op);
@@ -293,12 +313,12 @@ void Compiler::forward_pool(const Op& op, Kept& kept) {
   });
 }
 
-// The rows of a linear layer's weight are in the order of channels first.
+// The rows of a linear layer's weight are in the order of channels first; tokens lie as they are counted.
 void Compiler::forward_flatten(const Op& op) {
   const BufferId x = values_[op.inputs[0]];
   const Shape& in = graph_.shape(op.inputs[0]);
   const std::size_t channels = in[0], pixels = in.size() == 3 ? std::size_t{in[1]} * in[2] : 1;
-  if (channels == 1 || pixels == 1) {
+  if (channels == 1 || pixels == 1 || op.kind == OpKind::kTokens) {
     values_[op.output] = x;
     owns_buffer_[op.output] = may_overwrite(op.inputs[0]);
     return;
@@ -311,6 +331,16 @@ void Compiler::forward_flatten(const Op& op) {
 }
 
 // ---- rematerialization ----
+
+void Compiler::make_input_again(const Op& op, std::vector<Kept>& kept) {
+  const ValueId value = op.inputs[0];
+  if (!gradients_[op.output] || !trains(op.weight) || !keeps_input(op) || value == 0 || made_again_[value]) return;
+  const std::size_t maker = makers_[value];
+  const OpKind kind = graph_.ops[maker].kind;
+  if ((kind != OpKind::kLayerNorm && kind != OpKind::kGelu) || !keeps_input(graph_.ops[maker])) return;
+  made_again_[value] = true;
+  forward(graph_.ops[maker], kept[maker]);
+}
 
 // Spans below everything that is trained keep nothing anyway.
 std::vector<Compiler::Segment> Compiler::segments() const {
@@ -329,9 +359,11 @@ std::vector<Compiler::Segment> Compiler::segments() const {
 bool Compiler::produces_kept(const Op& op) const {
   const bool passes = needs_gradient_[op.inputs[0]];
   switch (op.kind) {
-    case OpKind::kGroupNorm: return passes || trains(op.weight);
+    case OpKind::kGroupNorm:
+    case OpKind::kLayerNorm: return passes || trains(op.weight);
     case OpKind::kRelu:
     case OpKind::kRelu6:
+    case OpKind::kAttention:
     case OpKind::kMaxPool: return passes;
     default: return false;
   }

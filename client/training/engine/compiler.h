@@ -7,6 +7,7 @@
 
 #include "client/training/engine/operations.h"
 #include "client/training/engine/program.h"
+#include "client/training/engine/token_kernels.h"
 
 namespace shoal::client::training::engine {
 
@@ -21,7 +22,7 @@ class Compiler {
  private:
   // What the forward pass of an operation keeps for its backward pass.
   struct Kept {
-    BufferId mask = 0, mean = 0, rstd = 0, chosen = 0;
+    BufferId mask = 0, mean = 0, rstd = 0, chosen = 0, log_sums = 0;
   };
 
   // Operations of one span, by index: from `first` to before `end`.
@@ -32,6 +33,9 @@ class Compiler {
   bool trains(std::optional<ParameterId> parameter) const { return parameter && trained_[*parameter]; }
   bool keeps_input(const Op& op) const;
   std::string name_of_op(const Op& op) const;
+  // What lies innermost in memory: channels of an image, features of tokens or of an example; and how often.
+  std::uint32_t channels(ValueId value) const;
+  std::size_t pixels(ValueId value) const { return graph_.count(value) / channels(value); }
   // A linear layer, or a 1x1 convolution: both are one matrix product.
   bool is_product(const Op& op) const;
   bool is_depthwise(const Op& op) const;
@@ -39,6 +43,7 @@ class Compiler {
   ConvolutionShape convolution_shape(const Op& op) const;
   kernels::NormShape norm_shape(const Op& op) const;
   kernels::PoolShape pool_shape(const Op& op) const;
+  kernels::AttentionShape attention_shape(const Op& op) const;
 
   void place_state();
   BufferId weight_rows(ParameterId parameter, std::size_t first, std::size_t rows);
@@ -49,13 +54,21 @@ class Compiler {
   void forward_norm(const Op& op, Kept& kept);
   void forward_pool(const Op& op, Kept& kept);
   void forward_flatten(const Op& op);
+  void forward_tokens(const Op& op, Kept& kept);
+  void forward_layer_norm(const Op& op, Kept& kept);
   void loss();
   void backward(const Op& op, const Kept& kept);
   void backward_dense(const Op& op, BufferId gy);
   void backward_norm(const Op& op, const Kept& kept, BufferId gy);
   void backward_elementwise(const Op& op, const Kept& kept, BufferId gy);
   void backward_reshaping(const Op& op, const Kept& kept, BufferId gy);
+  void backward_tokens(const Op& op, const Kept& kept, BufferId gy);
+  void backward_layer_norm(const Op& op, const Kept& kept, BufferId gy);
+  void backward_table(const Op& op, BufferId gy);
   void finish_step();
+
+  // A layer norm's or GELU's result is not kept beside its input: it is made again where a weight's gradient reads it.
+  void make_input_again(const Op& op, std::vector<Kept>& kept);
 
   // Rematerialization.
   std::vector<Segment> segments() const;
@@ -86,6 +99,8 @@ class Compiler {
   Program::Pass* const pass_;
 
   std::vector<std::uint32_t> consumers_;  // of each value
+  std::vector<std::size_t> makers_;       // of each value but the input: the operation, by index
+  std::vector<bool> made_again_;          // of each value, in the backward pass
   std::vector<bool> needs_gradient_;      // of each value: something trained lies below it
   bool keeping_ = true;                   // does the forward pass that is emitted keep what backward needs?
   std::vector<BufferId> values_;

@@ -1,5 +1,5 @@
-// Linear layers and convolutions, forward and backward, as instructions around oneDNN's primitives. Weights and their
-// gradients are in PyTorch's order; images are [examples, height, width, channels].
+// Linear layers, convolutions and GELU, forward and backward, as instructions around oneDNN's primitives. Weights and
+// their gradients are in PyTorch's order; images are [examples, height, width, channels].
 #pragma once
 
 #include <cstdint>
@@ -45,5 +45,9 @@ void convolution_input_gradient(const Emitter& emit, const std::string& name, co
 // target = the gradient, or that added to it.
 void convolution_weight_gradient(const Emitter& emit, const std::string& name, const ConvolutionShape& shape,
                                  BufferId gy, BufferId x, BufferId target, bool add);
+
+// Of n values; y may be x, and gx gy.
+void gelu(const Emitter& emit, const std::string& name, std::size_t n, BufferId x, BufferId y);
+void gelu_gradient(const Emitter& emit, const std::string& name, std::size_t n, BufferId gy, BufferId x, BufferId gx);
 
 }  // namespace shoal::client::training::engine

@@ -35,6 +35,11 @@ TEST(Append, RefusesExamplesOfAnotherShapeOrKind) {
   real.floats.assign(real.bytes.begin(), real.bytes.end());
   real.bytes.clear();
   EXPECT_EQ(append(set, real).error().code(), ErrorCode::kInvalid);
+  Dataset text{.shape = {1, 2, 2}, .classes = 2};
+  text.tokens.assign(8, 1);
+  text.starts = {0, 4};
+  text.labels = {0, 1};
+  EXPECT_EQ(append(set, text).error().code(), ErrorCode::kInvalid);
   EXPECT_EQ(set.rows(), 2u) << "nothing was added";
 }
 

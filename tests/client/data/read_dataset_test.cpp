@@ -32,6 +32,13 @@ TEST(ReadDataset, knows_a_source_by_its_name) {
   EXPECT_EQ(read_dataset(folder.path("{split}.csv"), "test").value().rows(), 2u);
   EXPECT_EQ(code_of(folder.path("train.csv"), "test"), ErrorCode::kNotFound);
   EXPECT_EQ(code_of(folder.path("other.csv")), ErrorCode::kNotFound);
+  folder.write("train.txt", "to be or not\n");
+  folder.write("test.txt", "that is\n");
+  ReadOptions windows;
+  windows.window = 3;
+  EXPECT_EQ(read_dataset(folder.path("{split}.txt"), "train", windows).value().rows(), 10u);
+  EXPECT_EQ(read_dataset(folder.path("{split}.txt"), "test", windows).value().rows(), 5u);
+  EXPECT_EQ(code_of(folder.path("train.txt")), ErrorCode::kInvalid) << "shorter than a window";
   EXPECT_EQ(code_of(folder.write("picture.jpg", "?")), ErrorCode::kInvalid);
   EXPECT_EQ(code_of(folder.path("train.csv"), "validation"), ErrorCode::kInvalid);
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "tests/client/training/trainer_bench.h"
+
 namespace shoal::client::training {
 namespace {
 
@@ -23,6 +25,57 @@ TEST(Catalogue, has_the_published_sizes) {
   EXPECT_EQ(parameters("mobilenetv2", {3, 224, 224}, 1000), 3504872u);  // Sandler et al. 2018, as torchvision has it
   EXPECT_EQ(parameters("proxyless-mobile", {3, 224, 224}, 1000), 4080512u);
   EXPECT_EQ(parameters("proxyless-mobile-lite", {3, 224, 224}, 102), 4746590u);  // TinyTL, Cai et al. 2020
+}
+
+TEST(Catalogue, has_transformers_of_the_published_size) {
+  // Touvron et al. 2021: 5,717,416 with a class token and its position.
+  EXPECT_EQ(parameters("vit-tiny", {3, 224, 224}, 1000), 5717416u - 2 * 192);
+  EXPECT_EQ(parameters("vit-micro", {1, 28, 28}, 10), 304906u);
+  EXPECT_EQ(parameters("char-transformer", {80}, 97), 431969u);
+}
+
+TEST(Catalogue, cuts_larger_images_into_larger_patches) {
+  const auto tokens = [](const Shape& input) {
+    return shapes_of(make_description("vit-micro", input, 10).value()).value()[2];
+  };
+  EXPECT_EQ(tokens({1, 28, 28}), (Shape{49, 64}));
+  EXPECT_EQ(tokens({3, 32, 32}), (Shape{64, 64}));
+  EXPECT_EQ(tokens({3, 224, 224}), (Shape{196, 64}));
+}
+
+TEST(Catalogue, adds_branches_and_adapters_by_a_names_ending) {
+  const auto text = [](const char* name) { return make_description(name, {80}, 97); };
+  const ModelDescription both = text("char-transformer-lora4-adapter16").value();
+  EXPECT_EQ(both.layers[2].lora, 4u);
+  EXPECT_EQ(both.layers[2].adapter, 16u);
+  EXPECT_EQ(both.layers, text("char-transformer-adapter16-lora4").value().layers);
+  EXPECT_EQ(parameters("char-transformer-lora8", {80}, 97) - parameters("char-transformer", {80}, 97),
+            2u * 8 * (128 + 384 + 128 + 128 + 128 + 512 + 512 + 128));
+  for (const char* name : {"char-transformer-lora", "char-transformer-lora0", "char-transformer-lora8-lora8",
+                           "char-transformer-adapterx", "cnn-lora8", "char-transformer-", "-lora8", "vit-lora8"})
+    EXPECT_EQ(text(name).error().code(), ErrorCode::kNotFound) << name;
+  EXPECT_EQ(text("vit-micro").error().code(), ErrorCode::kInvalid);
+  EXPECT_EQ(make_description("char-transformer", kImage, 97).error().code(), ErrorCode::kInvalid);
+  EXPECT_EQ(make_description("char-transformer", {80}, 97, "0 1").error().code(), ErrorCode::kInvalid);
+}
+
+TEST(Description, refuses_sequences_that_do_not_fit) {
+  const auto model = [](const std::string& layers, const std::string& input = "6") {
+    return parse_description("shoal-model 1\nname m\ninput " + input + "\nclasses 2\n" + layers);
+  };
+  const std::string begin = "embedding e out=8 vocabulary=5\n", end = "\nlasttoken\nlinear f out=2\n";
+  EXPECT_TRUE(model(begin + "position p\ntransformer b heads=2 hidden=4" + end).ok());
+  EXPECT_TRUE(model(begin + "linear l out=3\nflatten\nlinear f out=2\n").ok());
+  for (const char* block :
+       {"transformer b heads=3 hidden=4", "transformer b heads=2", "transformer b hidden=4",
+        "transformer b heads=2 hidden=4 causal=2", "transformer b heads=2 hidden=4 out=8", "transformer heads=2",
+        "flatten\nposition p", "tokens", "embedding e2 out=8 vocabulary=5", "groupnorm g groups=2", "maxpool kernel=2"})
+    EXPECT_FALSE(model(begin + block + end).ok()) << block;
+  EXPECT_FALSE(model("embedding e out=8" + end).ok());
+  EXPECT_FALSE(model("linear l out=6\nembedding e out=8 vocabulary=5" + end).ok()) << "ids must come as they are";
+  EXPECT_FALSE(model(begin + "lasttoken\nlasttoken\nlinear f out=2\n").ok());
+  EXPECT_FALSE(model("layernorm n\nflatten\nlinear f out=2\n", "2 3 4").ok());
+  EXPECT_FALSE(model("position p\nflatten\nlinear f out=2\n", "2 3 4").ok());
 }
 
 TEST(Catalogue, widens_and_narrows_mobilenets) {
@@ -58,7 +111,7 @@ TEST(Catalogue, adapts_to_other_shapes_and_classes) {
 
 TEST(Catalogue, survives_its_text) {
   for (std::string_view name : catalogue_names()) {
-    const ModelDescription model = make_description(name, {3, 32, 32}, 7).value();
+    const ModelDescription model = make_description(name, testing::input_of(name, {3, 32, 32}), 7).value();
     EXPECT_EQ(parse_description(to_text(model)).value(), model) << to_text(model);
   }
 }
@@ -205,6 +258,21 @@ TEST(Initialise, draws_within_one_over_root_fan_in) {
       EXPECT_GT(largest, 0.95 * bound) << spec.name;
       EXPECT_NEAR(square / static_cast<double>(part.size()), bound * bound / 3, 0.15 * bound * bound / 3) << spec.name;
     }
+  }
+}
+
+TEST(Initialise, starts_branches_without_effect) {
+  const ModelDescription model = make_description("char-transformer-lora4-adapter8", {testing::kWindow}, 97).value();
+  const TensorLayout layout = layout_of(model).value();
+  std::vector<float> values(layout.total(), 77.0f);
+  initialise(model, 5, values).value();
+  for (std::size_t t = 0; t < layout.tensors().size(); ++t) {
+    const std::string& name = layout.tensors()[t].name;
+    const auto part = std::span(values).subspan(layout.offset(t), layout.count(t));
+    const bool zero = std::ranges::all_of(part, [](float v) { return v == 0; });
+    const bool last = name.ends_with("lora_B.weight") || name.find(".up.") != std::string::npos;
+    const bool shift = layout.tensors()[t].group == "norm" && name.ends_with(".bias");
+    EXPECT_EQ(zero, last || shift) << name;
   }
 }
 

@@ -33,7 +33,8 @@ TEST(UpdatePlan, TrainsAsManyParametersAsTinyTl) {
 
 TEST(UpdatePlan, TrainsTheClassifierWhateverElse) {
   for (const std::string_view plan : protocol::plan_names()) {
-    const TensorLayout of = layout("mobilenetv2-0.35-lite");
+    const bool lite = plan.starts_with("lite");
+    const TensorLayout of = layout(lite ? "mobilenetv2-0.35-lite" : "vit-micro-lora8-adapter16");
     const std::vector<bool> trained = protocol::trained_by(plan, of).value();
     for (std::size_t t = 0; t < trained.size(); ++t) {
       if (of.tensors()[t].group == "head") {
@@ -43,9 +44,24 @@ TEST(UpdatePlan, TrainsTheClassifierWhateverElse) {
   }
 }
 
+TEST(UpdatePlan, TrainsBranchesAdaptersNormsAndBiasesOfTransformers) {
+  const TensorLayout of = layout("vit-micro-lora8-adapter16");
+  const std::uint64_t head = 102 * 64 + 102, blocks = 6, width = 64, norms = blocks * 4 * width + 2 * width;
+  const std::uint64_t inputs = 3 * width + 4 * width, outputs = 3 * width + width + 4 * width + width;  // of 4 layers
+  EXPECT_EQ(count("full", of), of.total());
+  EXPECT_EQ(count("head", of), head);
+  EXPECT_EQ(count("norm", of), head + norms);
+  EXPECT_EQ(count("lora", of), head + blocks * 8 * (inputs + outputs));
+  EXPECT_EQ(count("lora-b", of), head + blocks * 8 * outputs);
+  EXPECT_EQ(count("adapter", of), head + norms + blocks * 2 * (2 * 16 * width + 16 + width));
+  EXPECT_EQ(count("bias", of), head + width + norms / 2 + blocks * (outputs + 2 * (16 + width)));
+}
+
 TEST(UpdatePlan, RefusesWhatTheModelDoesNotHave) {
-  for (const auto& [plan, model] : {std::pair("lite", "mobilenetv2"), std::pair("lite+bias", "cnn"),
-                                    std::pair("norm", "cnn"), std::pair("everything", "cnn"), std::pair("", "cnn")}) {
+  for (const auto& [plan, model] :
+       {std::pair("lite", "mobilenetv2"), std::pair("lite+bias", "cnn"), std::pair("norm", "cnn"),
+        std::pair("lora", "vit-micro-adapter16"), std::pair("lora-b", "cnn"), std::pair("adapter", "vit-micro-lora8"),
+        std::pair("everything", "cnn"), std::pair("", "cnn")}) {
     const auto refused = protocol::trained_by(plan, layout(model));
     ASSERT_FALSE(refused.ok()) << plan;
     EXPECT_EQ(refused.error().code(), ErrorCode::kInvalid);

@@ -5,10 +5,13 @@
 #include <functional>
 #include <memory>
 #include <numeric>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "client/data/procedural.h"
+#include "client/data/readers.h"
 #include "client/training/trainer.h"
 #include "protocol/update_layout.h"
 
@@ -24,6 +27,23 @@ inline constexpr bool kHasTorch = false;
 
 inline const data::Dataset& glyphs() {
   static const data::Dataset dataset = data::make_procedural({.seed = 5, .writers = 2, .examples = 60}).value();
+  return dataset;
+}
+
+inline constexpr std::uint32_t kWindow = 20;
+
+// Windows of a text that repeats itself with changes.
+inline const data::Dataset& windows() {
+  static const data::Dataset dataset = [] {
+    std::string text;
+    for (int i = 0; text.size() < 400; ++i)
+      text += "Round " + std::to_string(i * i) + " of the shoal, all fish keep together.\n";
+    const std::vector<std::uint8_t> bytes(text.begin(), text.end());
+    data::ReadOptions options;
+    options.window = kWindow;
+    options.window_step = 3;
+    return data::read_text(*data::bytes_in_memory(bytes, "text"), options).value();
+  }();
   return dataset;
 }
 
@@ -45,11 +65,18 @@ inline double distance(const std::vector<float>& a, const std::vector<float>& b)
   return norm(d);
 }
 
+// What a model of the catalogue takes: a window of text, or an image.
+inline bool takes_text(std::string_view name) { return name.starts_with("char-"); }
+inline Shape input_of(std::string_view name, Shape image = {1, 28, 28}) {
+  return takes_text(name) ? Shape{kWindow} : std::move(image);
+}
+
 using MakeTrainer = std::function<std::unique_ptr<Trainer>(const ModelDescription&)>;
 
 struct Bench {
   Bench(const MakeTrainer& make, std::string_view name, std::uint32_t classes = 10)
-      : description(make_description(name, {1, 28, 28}, classes).value()),
+      : data(takes_text(name) ? windows() : glyphs()),
+        description(make_description(name, input_of(name), takes_text(name) ? data.classes : classes).value()),
         trainer(make(description)),
         base(trainer->layout().total()),
         update(protocol::UpdateLayout::whole(base.size())),
@@ -60,7 +87,7 @@ struct Bench {
                                 std::uint32_t steps, const std::function<bool()>& between_steps = {}) {
     if (auto layout = protocol::update_layout(spec.plan, trainer->layout()); layout.ok()) update = *std::move(layout);
     delta.resize(update.floats());
-    return trainer->train(base, glyphs(), rows, spec, steps, 11, delta, between_steps);
+    return trainer->train(base, data, rows, spec, steps, 11, delta, between_steps);
   }
   std::vector<float> trained() const {
     std::vector<float> model = base;
@@ -69,6 +96,7 @@ struct Bench {
     return model;
   }
 
+  const data::Dataset& data;
   ModelDescription description;
   std::unique_ptr<Trainer> trainer;
   std::vector<float> base;

@@ -40,14 +40,14 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   const std::vector<std::uint32_t> rows = first_rows(25);  // batches of 10, 10, 5
   const TrainingOutcome ours = bench.train(rows, spec, c.steps).value();
   std::vector<float> want(bench.delta.size());
-  const TrainingOutcome theirs = oracle->train(bench.base, glyphs(), rows, spec, c.steps, 11, want, {}).value();
+  const TrainingOutcome theirs = oracle->train(bench.base, bench.data, rows, spec, c.steps, 11, want, {}).value();
   EXPECT_EQ(ours.steps, theirs.steps);
   EXPECT_NEAR(ours.loss, theirs.loss, 1e-5 * std::abs(theirs.loss));
   ASSERT_GT(norm(want), 1e-4);
   EXPECT_LT(distance(bench.delta, want), c.tolerance * norm(want));
 
-  const auto facts = bench.trainer->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
-  const auto expected = oracle->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
+  const auto facts = bench.trainer->evaluate(bench.trained(), bench.data, first_rows(120)).value();
+  const auto expected = oracle->evaluate(bench.trained(), bench.data, first_rows(120)).value();
   EXPECT_EQ(facts.samples, expected.samples);
   EXPECT_EQ(facts.correct, expected.correct);
   EXPECT_NEAR(facts.loss_sum, expected.loss_sum, 1e-5 * expected.loss_sum);
@@ -63,7 +63,14 @@ INSTANTIATE_TEST_SUITE_P(
                       Case{"cnn", 0.9, 0, 0, 0.05, 5, "bias"}, Case{"resnet8-gn", 0, 0, 0, 0.05, 5, "norm"},
                       Case{"resnet20-gn", 0, 0, 0, 0.05, 5, "bias"},
                       Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "lite", 0.05},
-                      Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "lite+bias", 0.05}));
+                      Case{"mobilenetv2-0.35-lite", 0, 0, 0, 1, 1, "lite+bias", 0.05}, Case{"vit-micro"},
+                      Case{"vit-micro", 0.9, 1e-3}, Case{"vit-micro", 0, 0, 0, 0.05, 5, "bias"},
+                      Case{"vit-micro-lora8", 0, 0, 0, 0.05, 5, "lora"},
+                      Case{"vit-micro-adapter16", 0.9, 0, 0, 0.05, 5, "adapter"}, Case{"char-transformer"},
+                      Case{"char-transformer", 0.9, 1e-3, 0.5}, Case{"char-transformer", 0, 0, 0, 0.05, 5, "norm"},
+                      Case{"char-transformer", 0, 0, 0, 0.05, 5, "head"},
+                      Case{"char-transformer-lora8", 0, 0, 0, 0.05, 5, "lora"},
+                      Case{"char-transformer-lora8", 0, 0, 0, 0.05, 5, "lora-b"}));
 
 // The same steps up to rounding, however they are cut up.
 TEST(EngineTrainer, ObeysABudgetThatChangesBetweenRounds) {

@@ -72,6 +72,23 @@ TEST(Fit, OffersNothingThatAModelHasNoUseFor) {
   }
 }
 
+TEST(Fit, MakesBlocksOfTransformersAgain) {
+  use_one_thread();
+  const ModelDescription description = make_description("char-transformer-lora8", {40}, 97).value();
+  const Graph graph = graph_of(description).value();
+  for (const char* plan : {"full", "lora-b"}) {
+    const auto trained = protocol::trained_by(plan, layout_of(description).value()).value();
+    std::size_t plain = 0, again = 0;
+    for (const Way& way : ways_to_train(graph, trained, {}, 8)) {
+      if (way.options.examples != 8 || way.options.frozen != FrozenWeights::kFloat) continue;
+      (way.options.rematerialize.empty() ? plain : again) =
+          Program::compile(graph, trained, way.options).value()->plan().bytes;
+    }
+    EXPECT_GT(again, 0u);
+    EXPECT_LT(again, plain) << plan;
+  }
+}
+
 // TinyTL's model and plan, whose published 37 MB count neither gradients nor Adam's moments, nor what an exact gradient
 // of the norms needs (docs/memory.md).
 TEST(Fit, TrainsProxylessMobileIn45MegabytesWithExactGradients) {

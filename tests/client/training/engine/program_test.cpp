@@ -32,7 +32,11 @@ class Probe {
     std::size_t size = 1;
     for (const std::uint32_t extent : model.input) size *= extent;
     inputs_.resize(examples * size);
-    for (float& v : inputs_) v = static_cast<float>(2 * draw.uniform() - 1);
+    const Op& first = graph.ops.front();
+    for (float& v : inputs_)
+      v = first.kind == OpKind::kEmbedding
+              ? static_cast<float>(draw.below(graph.parameters[*first.weight].spec.shape[0]))
+              : static_cast<float>(2 * draw.uniform() - 1);
   }
 
   std::unique_ptr<Program> compile(const std::vector<bool>& trained, ProgramOptions options = {}) const {
@@ -113,6 +117,18 @@ constexpr const char* kMobile =
     "mobile b1 out=8 kernel=3 expand=2 group_size=4 lite=3\nmobile b2 out=16 kernel=5 stride=2 expand=3 group_size=8 "
     "lite=5\nmobile b3 out=16 kernel=3 group_size=4\nglobalaverage\nlinear f out=4\n";
 
+constexpr const char* kText =
+    "shoal-model 1\nname text\ninput 7\nclasses 5\n"
+    "embedding e out=12 vocabulary=5\nposition p\ntransformer b1 heads=3 hidden=20 causal=1\n"
+    "transformer b2 heads=2 hidden=10 causal=1 lora=2 adapter=3\nlayernorm n\nlasttoken\nlinear f out=5\n";
+constexpr const char* kPatches =
+    "shoal-model 1\nname patches\ninput 2 12 8\nclasses 4\n"
+    "conv2d c out=8 kernel=4 stride=4\ntokens\nposition p\ntransformer b1 heads=1 hidden=16 lora=3\n"
+    "transformer b2 heads=4 hidden=12 adapter=2\nlinear l out=6\nrelu\nglobalaverage\nlayernorm n\nlinear f out=4\n";
+constexpr const char* kFlatTokens =
+    "shoal-model 1\nname flat\ninput 3 4 2\nclasses 3\n"
+    "tokens\nlayernorm n\nflatten\nlayernorm m\nlinear f out=3\n";
+
 class EveryGradient : public ::testing::TestWithParam<const char*> {};
 
 // Central differences of the loss, in the directions of random signs: every coordinate takes part. The tolerance is for
@@ -142,7 +158,8 @@ TEST_P(EveryGradient, IsThatOfFiniteDifferences) {
     offset += n;
   }
 }
-INSTANTIATE_TEST_SUITE_P(Models, EveryGradient, ::testing::Values(kMixed, kAveraged, kMobile));
+INSTANTIATE_TEST_SUITE_P(Models, EveryGradient,
+                         ::testing::Values(kMixed, kAveraged, kMobile, kText, kPatches, kFlatTokens));
 
 // Relative to the length of each parameter's gradient.
 TEST_P(EveryGradient, IsThatOfLibTorch) {
@@ -170,7 +187,7 @@ TEST_P(EveryGradient, IsThatOfLibTorch) {
 
 // Whatever else is trained: the same gradient for each parameter, and frozen ones keep their bits.
 TEST(Program, TrainsAnySubsetAsIfAllWereTrained) {
-  for (const char* description : {kMixed, kAveraged, kMobile}) {
+  for (const char* description : {kMixed, kAveraged, kMobile, kText, kPatches, kFlatTokens}) {
     const Probe probe(description);
     const std::vector<float> full = probe.step(probe.all());
     for (std::uint64_t seed = 0; seed < 25; ++seed) {
@@ -195,9 +212,10 @@ TEST(Program, RematerializationSavesMemoryAndChangesNoBit) {
     const char* description;
     std::vector<LayerSpan> spans;
   };
-  for (const Case& c :
-       {Case{kMixed, {{3, 4}, {4, 5}}}, Case{kMixed, {{0, 3}, {3, 6}, {6, 10}}},
-        Case{kMobile, {{3, 4}, {4, 5}, {5, 6}}}, Case{kMobile, {{0, 3}, {3, 6}}}, Case{kMobile, {{0, 8}}}}) {
+  for (const Case& c : {Case{kMixed, {{3, 4}, {4, 5}}}, Case{kMixed, {{0, 3}, {3, 6}, {6, 10}}},
+                        Case{kMobile, {{3, 4}, {4, 5}, {5, 6}}}, Case{kMobile, {{0, 3}, {3, 6}}},
+                        Case{kMobile, {{0, 8}}}, Case{kText, {{2, 3}, {3, 4}}},
+                        Case{kText, {{0, 2}, {2, 3}, {3, 4}, {4, 7}}}, Case{kPatches, {{3, 4}, {4, 5}}}}) {
     const Probe probe(c.description, 4);
     for (const char* plan : {"full", "bias", "norm"}) {
       const std::vector<bool> trained =
@@ -273,8 +291,9 @@ TEST(Program, NeedsLessMemoryTheLessIsTrained) {
 }
 
 TEST(Program, ASplitStepIsTheWholeStep) {
-  for (const double momentum : {0.0, 0.9}) {
-    const Probe probe(kMixed, 6);
+  for (const auto& [description, momentum] :
+       {std::pair(kMixed, 0.0), std::pair(kMixed, 0.9), std::pair(kText, 0.0), std::pair(kPatches, 0.9)}) {
+    const Probe probe(description, 6);
     ProgramOptions options{.examples = 6};
     options.spec.momentum = momentum;
     const std::vector<float> whole = probe.step(probe.all(), options);
@@ -292,6 +311,25 @@ TEST(Program, ASplitStepIsTheWholeStep) {
       for (std::size_t i = 0; i < after.size(); ++i)
         ASSERT_NEAR(after[i] - probe.base[i], whole[i], 1e-6 + 1e-4 * std::abs(whole[i]));
     }
+  }
+}
+
+TEST(Program, ABatchOfEightIsTheMeanOfEightBatchesOfOne) {
+  for (const char* description : {kText, kPatches}) {
+    const Probe probe(description, 8);
+    const std::vector<float> together = probe.step(probe.all());
+    std::vector<float> mean(together.size());
+    const auto single = probe.compile(probe.all(), {.examples = 1});
+    double loss = 0;
+    for (std::size_t i = 0; i < 8; ++i) {
+      single->load(probe.base).value();
+      probe.fill(*single, i, 1);
+      loss += single->pass(1, 1).loss / 8;
+      const std::vector<float> after = probe.after(*single);
+      for (std::size_t j = 0; j < mean.size(); ++j) mean[j] += (after[j] - probe.base[j]) / 8;
+    }
+    EXPECT_NEAR(loss, probe.loss(probe.base), 1e-6);
+    for (std::size_t j = 0; j < mean.size(); ++j) ASSERT_NEAR(together[j], mean[j], 1e-6 + 1e-4 * std::abs(mean[j]));
   }
 }
 
@@ -323,7 +361,7 @@ TEST(Program, ConstantStatisticsNeedNoInputsAndGiveAnotherGradient) {
 }
 
 TEST(Program, ItsArenaIsCloseToWhatLivesAtOnce) {
-  for (const char* description : {kMixed, kAveraged, kMobile}) {
+  for (const char* description : {kMixed, kAveraged, kMobile, kText, kPatches}) {
     const Probe probe(description, 16);
     const auto program = probe.compile(probe.all(), {.examples = 16});
     EXPECT_LE(static_cast<double>(program->plan().bytes), 1.1 * static_cast<double>(program->plan().live_bytes));
