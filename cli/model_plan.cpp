@@ -35,7 +35,8 @@ struct Round {
 
   double step_seconds(const engine::Candidate& c) const { return c.fit->step_seconds / speed; }
   double seconds(const engine::Candidate& c) const {
-    const double sent = upload.count > 0 ? static_cast<double>(c.floats * sizeof(float)) / upload.count : 0;
+    const double sent =
+        upload.count > 0 ? static_cast<double>(c.floats * sizeof(float)) / static_cast<double>(upload.count) : 0;
     return static_cast<double>(steps) * step_seconds(c) + sent;
   }
   bool in_time(const engine::Candidate& c) const {

@@ -20,7 +20,7 @@ JobSpec spec_with_plans(PolicyKind policy, std::uint64_t rounds = 20) {
 class Budgets : public ::testing::TestWithParam<PolicyKind> {};
 INSTANTIATE_TEST_SUITE_P(Machine, Budgets,
                          ::testing::Values(PolicyKind::kFedAvg, PolicyKind::kFedBuff, PolicyKind::kFedCompass),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+                         [](const auto& kind) { return std::string(name_of(kind.param)); });
 
 TEST_P(Budgets, ADeviceTrainsTheFirstPlanThatItsBudgetAllows) {
   for (const bool reload : {false, true}) {

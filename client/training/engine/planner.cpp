@@ -42,7 +42,8 @@ Result<std::vector<Candidate>> candidates(const ModelDescription& model, const P
   for (const std::string_view plan : protocol::plan_names()) {
     const auto trained = protocol::trained_by(plan, layout);
     if (!trained.ok()) continue;  // the model has nothing of that kind
-    Candidate candidate{std::string(plan), protocol::UpdateLayout(*trained, layout).floats()};
+    Candidate candidate{
+        .plan = std::string(plan), .floats = protocol::UpdateLayout(*trained, layout).floats(), .fit = {}};
     SHOAL_TRY_ASSIGN(candidate.least, least_memory(graph, *trained, wanted, batch));
     Result<Fitted> fitted = fit(graph, *trained, wanted, batch, budget);
     if (fitted.ok()) {

@@ -6,7 +6,9 @@ namespace shoal::client::data {
 namespace {
 
 Dataset pixels(std::vector<std::uint32_t> labels, std::uint32_t classes, std::uint8_t ink) {
-  Dataset set{.shape = {1, 2, 2}, .classes = classes};
+  Dataset set;
+  set.shape = {1, 2, 2};
+  set.classes = classes;
   set.bytes.assign(labels.size() * 4, ink);
   set.groups.assign(labels.size(), 0);
   set.group_names = {"writer"};
@@ -35,7 +37,9 @@ TEST(Append, RefusesExamplesOfAnotherShapeOrKind) {
   real.floats.assign(real.bytes.begin(), real.bytes.end());
   real.bytes.clear();
   EXPECT_EQ(append(set, real).error().code(), ErrorCode::kInvalid);
-  Dataset text{.shape = {1, 2, 2}, .classes = 2};
+  Dataset text;
+  text.shape = {1, 2, 2};
+  text.classes = 2;
   text.tokens.assign(8, 1);
   text.starts = {0, 4};
   text.labels = {0, 1};
