@@ -1,12 +1,14 @@
 // What the trainers cost beside a plain LibTorch loop: all make the same steps in turn, in one run; prints medians and
 // ratios.
 //
-//   trainer_bench [repetitions]
+//   trainer_bench [repetitions [model]]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <string_view>
+#include <utility>
 #include <vector>
 
 #include "client/data/procedural.h"
@@ -83,7 +85,9 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
 
 int main(int argc, char** argv) {
   const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 21;
-  return shoal::client::training::compare("logistic", 600, repetitions) |
-         shoal::client::training::compare("2nn", 600, repetitions) |
-         shoal::client::training::compare("cnn", 100, repetitions);
+  const std::string_view wanted = argc > 2 ? argv[2] : "";
+  int failed = 0;
+  for (const auto& [model, examples] : {std::pair("logistic", 600u), std::pair("2nn", 600u), std::pair("cnn", 100u)})
+    if (wanted.empty() || wanted == model) failed |= shoal::client::training::compare(model, examples, repetitions);
+  return failed;
 }
