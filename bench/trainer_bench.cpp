@@ -73,7 +73,7 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
   }
   const double per_step = static_cast<double>(steps);
   std::printf(
-      "%-12s plain LibTorch loop %7.3f ms a step; LibTorch trainer %7.3f, %.2f times; engine %7.3f, %.2f times, %.2f "
+      "%-12s plain LibTorch loop %8.4f ms a step; LibTorch trainer %8.4f, %.2f times; engine %8.4f, %.2f times, %.2f "
       "times as fast\n",
       model, median(plain) / per_step, median(ours) / per_step, median(ours) / median(plain),
       median(compiled) / per_step, median(compiled) / median(plain), median(plain) / median(compiled));
