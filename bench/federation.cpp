@@ -9,6 +9,7 @@
 #include <future>
 #include <thread>
 
+#include "base/steady_clock.h"
 #include "client/daemon.h"
 #include "coordinator/memory_store.h"
 #include "coordinator/model_import.h"
@@ -21,14 +22,6 @@
 
 namespace shoal::bench {
 namespace {
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now() - begin_); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
 
 // Warnings and errors reach the person who measures; the rest is not printed.
 class QuietLog final : public Log {

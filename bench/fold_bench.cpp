@@ -82,7 +82,8 @@ void fold(benchmark::State& state, bool sealed) {
       SHOAL_CHECK(store.bodies.write(id, c, chunk).ok(), "an update was not stored");
     }
   }
-  const FoldOptions options{floats, scale(), {}, static_cast<int>(state.range(1))};
+  const FoldOptions options{
+      floats, {protocol::UpdateLayout::whole(floats)}, scale(), {}, static_cast<int>(state.range(1))};
   for (auto _ : state) {
     benchmark::DoNotOptimize(
         fold_updates(fold, options, store.bodies, *previous, store.models.create(JobId{1}, 1, 0).value()).value());

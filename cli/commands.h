@@ -26,6 +26,8 @@ void add_job_commands(CLI::App& app, Context& context);
 void add_model_commands(CLI::App& app, Context& context);
 // `shoal model profile`, part of the group of model commands.
 void add_model_profile(CLI::App& group, Context& context);
+// `shoal model plan`, likewise.
+void add_model_plan(CLI::App& group, Context& context);
 void add_data_commands(CLI::App& app, Context& context);
 void add_report_command(CLI::App& app, Context& context);
 

@@ -106,7 +106,7 @@ Status list(const Context& context) {
 
 void print_device(const Context& context, const Json& d) {
   if (context.json) return print_json(d);
-  const auto work = d.value("assignment", std::uint64_t{0});
+  const auto work = d.value("assignment", std::uint64_t{0}), budget = d.value("memory_budget", std::uint64_t{0});
   std::string refusal = refusal_text(d);
   if (d.contains("last_refusal") && d["last_refusal"].is_object() && !d["last_refusal"].value("detail", "").empty())
     refusal += ": " + d["last_refusal"].value("detail", "");
@@ -120,6 +120,7 @@ void print_device(const Context& context, const Json& d) {
                            {"enrolled", date(d.value("enrolled_at", std::int64_t{0}))},
                            {"key", d.value("key", "")},
                            {"samples", std::to_string(d.value("train_samples", std::uint64_t{0}))},
+                           {"budget", budget == 0 ? "not stated" : human_bytes(budget)},
                            {"moved", moved},
                            {"works on", work == 0 ? "nothing" : "assignment " + std::to_string(work)},
                            {"last refusal", refusal}},

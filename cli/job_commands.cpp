@@ -12,6 +12,8 @@
 #include "cli/job_file.h"
 #include "cli/progress_bar.h"
 #include "cli/table.h"
+#include "client/training/engine/planner.h"
+#include "protocol/safetensors_file.h"
 #include "protocol/sha256.h"
 #include "simulator/report.h"
 
@@ -67,6 +69,15 @@ std::string devices_text(const Json& job) {
   return text;
 }
 
+void print_plans(const Context& context, const Json& job) {
+  Table table({{"PLAN"}, {"NEEDS", Align::kRight}, {"DEVICES", Align::kRight}});
+  for (const Json& row : job["plans"])
+    table.add({row.value("plan", ""), number(row, "memory") == 0 ? "-" : human_bytes(number(row, "memory")),
+               std::to_string(number(row, "devices"))});
+  table.add({"left out", "", std::to_string(number(job, "devices_left_out"))});
+  print_text("\n" + table.render(context.terminal));
+}
+
 void print_job(const Context& context, const Json& job) {
   if (context.json) return print_json(job);
   print_text(render_facts({{"job", std::to_string(number(job, "id"))},
@@ -80,6 +91,7 @@ void print_job(const Context& context, const Json& job) {
                                            std::to_string(number(job, "pending")) + " waiting"},
                            {"devices", devices_text(job)}},
                           context.terminal));
+  if (job.contains("plans") && job["plans"].size() + number(job, "devices_left_out") > 1) print_plans(context, job);
   if (job.contains("config")) print_text("\n" + job["config"].get<std::string>());
 }
 
@@ -167,6 +179,19 @@ Result<std::string> token_of(const std::string& spec, const std::string& model) 
   return hash.finish().hex();
 }
 
+// So that no device is asked for more than it can do. A model of unknown make is anybody's.
+Status state_memory(const std::string& model, protocol::TrainingSpec& training) {
+  SHOAL_TRY_ASSIGN(const protocol::SafetensorsFile file, protocol::SafetensorsFile::open(model));
+  const auto& metadata = file.header().metadata;
+  const auto text = metadata.find(std::string(client::training::kModelMetadataKey));
+  if (text == metadata.end()) return {};
+  SHOAL_TRY_ASSIGN(const auto description, client::training::parse_description(text->second));
+  SHOAL_TRY_ASSIGN(const auto plans, protocol::parse_plan_table(training.plan));
+  SHOAL_TRY_ASSIGN(const auto table, client::training::engine::with_memory(plans, description, training));
+  training.plan = protocol::to_text(table);
+  return {};
+}
+
 Status submit(const Context& context, const SubmitOptions& options) {
   JobFile job;
   SHOAL_TRY(load_file(options.file, job));
@@ -175,14 +200,15 @@ Status submit(const Context& context, const SubmitOptions& options) {
     return Error(consistent.error()).because_of_this(options.file);
   const auto model =
       std::filesystem::absolute(std::filesystem::path(options.file).parent_path() / job.model).lexically_normal();
-  const std::string spec = print(job.spec);
   std::string token = options.token;
   if (token.empty()) {
-    SHOAL_TRY_ASSIGN(token, token_of(spec, model.string()));
+    SHOAL_TRY_ASSIGN(token, token_of(print(job.spec), model.string()));
   }
+  SHOAL_TRY(state_memory(model.string(), job.spec.training));
   SHOAL_TRY_ASSIGN(AdminClient client, coordinator(context));
-  SHOAL_TRY_ASSIGN(const Json submitted,
-                   client.call("job.submit", {{"spec", spec}, {"model", model.string()}, {"token", token}}, kLongWork));
+  SHOAL_TRY_ASSIGN(
+      const Json submitted,
+      client.call("job.submit", {{"spec", print(job.spec)}, {"model", model.string()}, {"token", token}}, kLongWork));
   const std::string id = std::to_string(number(submitted, "id"));
   if (context.json) {
     print_json(submitted);

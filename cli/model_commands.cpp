@@ -179,6 +179,7 @@ void add_model_commands(CLI::App& app, Context& context) {
   add_json_flag(exporting, context);
 
   add_model_profile(group, context);
+  add_model_plan(group, context);
 }
 
 }  // namespace shoal::cli

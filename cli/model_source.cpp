@@ -31,10 +31,13 @@ Result<training::ModelDescription> describe(const ModelSource& source) {
       return Error(ErrorCode::kInvalid, source.file + " does not describe its architecture; see `shoal model init`");
     return training::parse_description(text->second);
   }
-  if (source.input.empty() || source.classes == 0)
+  // What mobile networks are published for.
+  const bool mobile = source.architecture.starts_with("mobilenet") || source.architecture.starts_with("proxyless");
+  if (!mobile && (source.input.empty() || source.classes == 0))
     return Error(ErrorCode::kInvalid, "name a model file, or an architecture with --input and --classes");
-  SHOAL_TRY_ASSIGN(const training::Shape input, parse_shape(source.input));
-  return training::make_description(source.architecture, input, source.classes, source.standardize);
+  SHOAL_TRY_ASSIGN(const training::Shape input, parse_shape(source.input.empty() ? "3x224x224" : source.input));
+  return training::make_description(source.architecture, input, source.classes == 0 ? 1000 : source.classes,
+                                    source.standardize);
 }
 
 void add_architecture(CLI::App& command, ModelSource& source) {
@@ -42,8 +45,11 @@ void add_architecture(CLI::App& command, ModelSource& source) {
   for (const std::string_view name : training::catalogue_names())
     names += (names.empty() ? "" : ", ") + std::string(name);
   command.add_option("--arch", source.architecture, "Architecture: " + names)->capture_default_str();
-  command.add_option("--input", source.input, "Shape of one example, channels first: 1x28x28, or 30 for flat features");
-  command.add_option("--classes", source.classes, "Number of classes")->check(CLI::Range(1u, 1000000u));
+  command.add_option(
+      "--input", source.input,
+      "Shape of one example, channels first: 1x28x28, or 30 for flat features; mobile networks: 3x224x224");
+  command.add_option("--classes", source.classes, "Number of classes; mobile networks: 1000")
+      ->check(CLI::Range(1u, 1000000u));
   command.add_option("--standardize", source.standardize,
                      "Mean and deviation of the inputs, which clients standardize with: 0.1307,0.3081 (MNIST), or such "
                      "a pair for every channel");

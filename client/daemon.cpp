@@ -55,7 +55,7 @@ Result<std::unique_ptr<Daemon>> Daemon::make(DaemonParts parts) {
 SessionOptions Daemon::session_options(const DaemonParts& parts, const UpdateBox& box) {
   SessionOptions options;
   options.build = parts.build;
-  options.facts = parts.data.facts(parts.options.memory_limit);
+  options.facts = parts.data.facts(parts.options.budget);
   options.unsent = box.unsent();
   options.seed = jitter_seed(parts.enrolment.keys().public_key);
   options.process = parts.process;

@@ -37,8 +37,8 @@ std::uint64_t LocalData::bytes() const {
          4 * (split.train.size() + split.test.size());
 }
 
-protocol::DeviceFacts LocalData::facts(Bytes memory_limit) const {
-  return {split.train.size(), split.test.size(), memory_limit.count};
+protocol::DeviceFacts LocalData::facts(Bytes budget) const {
+  return {split.train.size(), split.test.size(), budget.count};
 }
 
 Result<LocalData> load_local_data(const ClientOptions& options) {

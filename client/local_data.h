@@ -16,7 +16,7 @@ struct LocalData {
   data::RowSplit split;
 
   std::uint64_t bytes() const;
-  protocol::DeviceFacts facts(Bytes memory_limit) const;
+  protocol::DeviceFacts facts(Bytes budget) const;
 };
 
 // kInvalid when `data` is empty or `part` is beyond the partition; otherwise the reader's errors.

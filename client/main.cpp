@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/steady_clock.h"
 #include "cli/config.h"
 #include "cli/console_log.h"
 #include "cli/program.h"
@@ -36,14 +37,6 @@ constexpr char kExamples[] =
     "\n"
     "Exit codes: 0 stopped as asked, 1 failed, 2 usage or configuration, 3 cannot connect or not allowed, 5 not found, "
     "70 a bug.";
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now() - begin_); }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
 
 struct Arguments {
   std::string config, state, join;

@@ -261,6 +261,7 @@ class Session {
   void heard(const protocol::message::UploadTicket&);
   void heard(const protocol::message::Receipt&);
   void heard(const protocol::message::Revoke&);
+  void heard(const protocol::message::PassedOver&);
   void work_refused(const protocol::message::Refused&);
   void begin(const protocol::message::Assign&, Time came);
   void finish();

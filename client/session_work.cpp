@@ -181,6 +181,10 @@ void Session::heard(const message::Revoke& m) {
   finish();
 }
 
+void Session::heard(const message::PassedOver& m) {
+  log(LogLevel::kWarning, "left out " + describe(m.refusal, m.detail));
+}
+
 void Session::work_refused(const message::Refused& m) {
   if (phase_ == Phase::kIdle) return;
   std::string line = name(m.assignment) + " refused " + describe(m.refusal, m.detail);

@@ -33,7 +33,7 @@ class UpdateBox {
 
   const std::optional<UnsentUpdate>& unsent() const { return unsent_; }
 
-  // Seals `delta` (float32, little endian, in layout order) under a fresh key, replacing what was there. Fills in
+  // Seals `delta` (float32, little endian) under a fresh key, replacing what was there. Fills in
   // facts.digest and facts.bytes. Memory: two chunks. On an error the box is empty.
   Result<UnsentUpdate> seal(AssignmentId assignment, protocol::UpdateFacts facts, std::span<const float> delta);
 

@@ -8,6 +8,7 @@
 #include "client/training/engine/engine_trainer.h"
 #include "client/training/model_description.h"
 #include "compression/f32.h"
+#include "protocol/update_layout.h"
 
 namespace shoal::client {
 
@@ -141,9 +142,10 @@ Status Worker::take_trainer(const protocol::ModelFile& model) {
   if (trainer_ && trainer_model_ == text->second && trainer_->layout() == model.layout) return {};
   trainer_.reset();
   SHOAL_TRY_ASSIGN(const auto description, training::parse_description(text->second));
-  SHOAL_TRY_ASSIGN(trainer_, parts_.trainer == TrainerKind::kEngine
-                                 ? training::engine::make_engine_trainer(description, {.budget = parts_.budget.count})
-                                 : training::make_torch_trainer(description));
+  SHOAL_TRY_ASSIGN(
+      trainer_, parts_.trainer == TrainerKind::kEngine
+                    ? training::engine::make_engine_trainer(description, {.budget = parts_.budget.count, .programs = 1})
+                    : training::make_torch_trainer(description));
   trainer_model_ = text->second;
   if (trainer_->layout() != model.layout)
     return Error(ErrorCode::kInvalid, "the model's tensors are not those that its description makes");
@@ -167,7 +169,9 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   if (excess) return SessionEvent(*excess);
   SHOAL_TRY_ASSIGN(const protocol::ModelFile model, protocol::read_model(path));
   SHOAL_TRY(take_trainer(model));
-  Delta delta{a.assignment.id, std::vector<float>(model.values.size())};
+  SHOAL_TRY_ASSIGN(const protocol::UpdateLayout update,
+                   protocol::update_layout(a.assignment.training.plan, model.layout));
+  Delta delta{a.assignment.id, std::vector<float>(update.floats())};
   const Time begun = parts_.clock->now();
   Time step_begun = begun;
   Duration owed{};

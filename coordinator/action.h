@@ -47,15 +47,17 @@ struct Revoke {
   }
 };
 // Make model `version` = optimizer(model version - 1, scale * sum of weight * delta), durably, then report
-// event::Committed. The shell's commit also releases the entries' bodies (unless the job retains them). One fold a job
+// event::Committed. Where only some entries trained a value the scale grows as if they were all; values that nobody
+// trained stay. The shell's commit also releases the entries' bodies (unless the job retains them). One fold a job
 // at a time.
 struct Fold {
   struct Entry {
     AssignmentId assignment;
     aggregation::Weight weight;
+    std::uint8_t plan = 0;  // of the job's, by place
     template <class A>
     void fields(A& a) {
-      a(assignment, weight);
+      a(assignment, weight, plan);
     }
   };
   JobId job;
@@ -91,6 +93,18 @@ struct JobEnded {
   template <class A>
   void fields(A& a) {
     a(job, status, reason);
+  }
+};
+
+// The device has too little memory for every plan of the job, which leaves it out. Tell it.
+struct PassOver {
+  DeviceId device;
+  JobId job;
+  std::string plan;          // the one that needs least
+  std::uint64_t memory = 0;  // bytes that it needs
+  template <class A>
+  void fields(A& a) {
+    a(device, job, plan, memory);
   }
 };
 
@@ -131,7 +145,7 @@ struct Evaluated {
 
 using Action =
     std::variant<action::Assign, action::Answer, action::Revoke, action::Fold, action::Discard, action::DropVersions,
-                 action::JobEnded, action::RoundOpened, action::RoundClosed, action::Evaluated>;
+                 action::JobEnded, action::PassOver, action::RoundOpened, action::RoundClosed, action::Evaluated>;
 using Actions = std::vector<Action>;
 
 }  // namespace shoal::coordinator

@@ -81,6 +81,7 @@ Json device_json(Service& service, const DeviceRecord& record) {
   json["online"] = online;
   json["enrolled_at"] = record.enrolled_at;
   json["train_samples"] = online ? session->facts.train_samples : 0;
+  json["memory_budget"] = online ? session->facts.memory_budget : 0;
   const protocol::Traffic traffic = service.traffic_of(record.id);
   json["bytes_up"] = traffic.up;
   json["bytes_down"] = traffic.down;
@@ -119,6 +120,14 @@ Json job_json(Service& service, const JobSummary& job) {
   json["folding"] = job.folding;
   json["devices_wanted"] = job.devices_wanted;
   json["devices_idle"] = job.devices_idle;
+  json["plans"] = Json::array();
+  for (const auto& [row, devices] : service.machine().plan_devices(job.job)) {
+    if (row.plan.empty()) {
+      json["devices_left_out"] = devices;
+    } else {
+      json["plans"].push_back({{"plan", row.plan}, {"memory", row.memory.count}, {"devices", devices}});
+    }
+  }
   for (const HistoryRow& row : service.history().rows(job.job)) {
     json["seconds"] = row.seconds;
     if (row.accuracy) json["accuracy"] = *row.accuracy;

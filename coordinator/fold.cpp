@@ -11,13 +11,14 @@
 
 #include "compression/codec.h"
 #include "compression/f32.h"
+#include "coordinator/fold_runs.h"
 
 namespace shoal::coordinator {
 namespace {
 
 using compression::kTileFloats;
 
-constexpr std::size_t kColumnFloats = protocol::kChunkBytes / sizeof(float);
+constexpr std::uint64_t kColumnFloats = protocol::kChunkBytes / sizeof(float);
 static_assert(kColumnFloats % kTileFloats == 0, "a column is whole tiles");
 
 // Added in eight lanes: one fixed order, and one that the processor can do eight at a time.
@@ -39,12 +40,24 @@ double squared_distance(std::span<const float> a, std::span<const float> b) {
   return sum;
 }
 
+// Part of a run within a column.
+struct Slice {
+  const FoldRun* run;
+  std::uint64_t skip;   // floats of the run before it
+  std::uint64_t count;  // floats
+  std::uint64_t at;     // where it begins in the column
+
+  std::uint64_t model() const { return run->model + skip; }
+};
+
 // A worker's memory: one column, and a tile.
 struct Workspace {
+  std::vector<Slice> slices;
   std::vector<std::int64_t> sum;
   std::vector<float> model;
   std::array<std::vector<float>, 2> state;
   std::vector<float> tile, before;
+  std::vector<float> gap;  // what lies between slices, on its way from the previous model
   ChunkScratch chunk;
 
   void begin_column(std::size_t floats, int state_arrays) {
@@ -68,7 +81,9 @@ class Pass {
         writer_(writer),
         arrays_(aggregation::state_arrays(options.optimizer.name)),
         header_bytes_(previous.bytes() - options.floats * sizeof(float)),
-        columns_((options.floats + kColumnFloats - 1) / kColumnFloats) {}
+        runs_(fold_runs(fold, options.plans)),
+        trained_(runs_.empty() ? 0 : runs_.back().packed + runs_.back().count),
+        columns_((trained_ + kColumnFloats - 1) / kColumnFloats) {}
 
   // The sum of the squared changes.
   Result<double> run() {
@@ -81,6 +96,8 @@ class Pass {
       work();
     }
     if (error_) return std::move(*error_);
+    Workspace space;
+    SHOAL_TRY(copy_up_to(options_.floats, space));
     return squares_;
   }
 
@@ -89,10 +106,11 @@ class Pass {
     for (const action::Fold::Entry& entry : fold_.entries) {
       const Result<std::uint64_t> bytes = updates_.bytes(entry.assignment);
       if (!bytes.ok()) return name(entry.assignment, bytes.error());
-      if (*bytes != options_.floats * sizeof(float))
-        return name(entry.assignment,
-                    Error(ErrorCode::kCorrupt, "its body holds " + std::to_string(*bytes) + " bytes for a model of " +
-                                                   std::to_string(options_.floats) + " floats"));
+      const std::uint64_t floats = options_.plans[entry.plan].floats();
+      if (*bytes != floats * sizeof(float))
+        return name(entry.assignment, Error(ErrorCode::kCorrupt, "its body holds " + std::to_string(*bytes) +
+                                                                     " bytes, and its plan trains " +
+                                                                     std::to_string(floats) + " floats"));
     }
     return {};
   }
@@ -143,55 +161,112 @@ class Pass {
 
   Status make_column(std::uint64_t column, Workspace& space, double& squares) const {
     const std::uint64_t first = column * kColumnFloats;
-    space.begin_column(std::min<std::uint64_t>(kColumnFloats, options_.floats - first), arrays_);
+    const std::uint64_t floats = std::min<std::uint64_t>(kColumnFloats, trained_ - first);
+    cut(first, floats, space.slices);
+    space.begin_column(floats, arrays_);
     for (const action::Fold::Entry& entry : fold_.entries)
-      if (Status added = add_update(entry, static_cast<std::uint32_t>(column), space); !added.ok())
-        return name(entry.assignment, std::move(added).error());
-    SHOAL_TRY(previous_.read(header_bytes_ + first * sizeof(float), std::as_writable_bytes(std::span(space.model))));
-    SHOAL_TRY(read_state(first, space));
-    const std::size_t floats = space.model.size();
-    for (std::size_t at = 0; at < floats; at += kTileFloats) {
-      const std::size_t n = std::min(kTileFloats, floats - at);
-      const std::span<float> update = std::span(space.tile).first(n), before = std::span(space.before).first(n);
-      const std::span<float> model = std::span(space.model).subspan(at, n);
-      const auto state = [&](int array) {
-        return array < arrays_ ? std::span(space.state[array]).subspan(at, n) : std::span<float>();
-      };
-      aggregation::report(std::span(space.sum).subspan(at, n), options_.scale, fold_.scale, update);
-      std::copy(model.begin(), model.end(), before.begin());
-      aggregation::server_step(options_.optimizer, update, model, state(0), state(1));
-      squares += squared_distance(model, before);
+      if (Status added = add_update(entry, space); !added.ok()) return name(entry.assignment, std::move(added).error());
+    for (const Slice& slice : space.slices) {
+      SHOAL_TRY(read_previous(slice, space));
+      for (std::uint64_t at = 0; at < slice.count; at += kTileFloats)
+        squares += step(*slice.run, slice.at + at, std::min<std::uint64_t>(kTileFloats, slice.count - at), space);
     }
     return {};
   }
 
-  Status add_update(const action::Fold::Entry& entry, std::uint32_t chunk, Workspace& space) const {
-    SHOAL_TRY_ASSIGN(const std::span<const std::byte> bytes, updates_.read(entry.assignment, chunk, space.chunk));
-    const std::size_t floats = space.sum.size();
-    if (bytes.size() != floats * sizeof(float))
-      return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " is cut short");
-    for (std::size_t at = 0; at < floats; at += kTileFloats) {
-      const std::span<float> tile = std::span(space.tile).first(std::min(kTileFloats, floats - at));
-      compression::decode_f32(bytes.subspan(at * sizeof(float), tile.size_bytes()), tile);
-      aggregation::accumulate(tile, entry.weight, options_.scale, std::span(space.sum).subspan(at, tile.size()));
+  // The slices of a column.
+  void cut(std::uint64_t first, std::uint64_t floats, std::vector<Slice>& slices) const {
+    slices.clear();
+    auto run = std::prev(std::upper_bound(runs_.begin(), runs_.end(), first,
+                                          [](std::uint64_t f, const FoldRun& r) { return f < r.packed; }));
+    for (std::uint64_t at = 0; at < floats; ++run) {
+      const std::uint64_t skip = first + at - run->packed, count = std::min(run->count - skip, floats - at);
+      slices.push_back({&*run, skip, count, at});
+      at += count;
     }
-    return {};
   }
 
-  Status read_state(std::uint64_t first, Workspace& space) const {
-    for (int a = 0; a < arrays_; ++a) {
-      if (fold_.version == 1) {
-        std::fill(space.state[a].begin(), space.state[a].end(), aggregation::initial_state(options_.optimizer, a));
-      } else {
-        SHOAL_TRY(previous_.read_state(a, first, space.state[a]));
+  // The server optimizer on `count` floats of the column from `at` on; the sum of the squared changes.
+  double step(const FoldRun& run, std::uint64_t at, std::uint64_t count, Workspace& space) const {
+    const std::span<float> update = std::span(space.tile).first(count), before = std::span(space.before).first(count);
+    const std::span<float> model = std::span(space.model).subspan(at, count);
+    const auto state = [&](int array) {
+      return array < arrays_ ? std::span(space.state[array]).subspan(at, count) : std::span<float>();
+    };
+    aggregation::report(std::span(space.sum).subspan(at, count), options_.scale, run.factor, update);
+    std::copy(model.begin(), model.end(), before.begin());
+    aggregation::server_step(options_.optimizer, update, model, state(0), state(1));
+    return squared_distance(model, before);
+  }
+
+  // Chunks are read in order, each once: an update's floats are in the model's order.
+  Status add_update(const action::Fold::Entry& entry, Workspace& space) const {
+    std::optional<std::uint64_t> open;
+    std::span<const std::byte> bytes;
+    for (const Slice& slice : space.slices) {
+      const std::optional<std::uint64_t> begin = slice.run->update[entry.plan];
+      if (!begin || entry.weight.q16 == 0) continue;
+      for (std::uint64_t done = 0; done < slice.count;) {
+        const std::uint64_t place = *begin + slice.skip + done, chunk = place / kColumnFloats;
+        if (open != chunk) {
+          SHOAL_TRY_ASSIGN(bytes, updates_.read(entry.assignment, static_cast<std::uint32_t>(chunk), space.chunk));
+          open = chunk;
+        }
+        const std::uint64_t within = place % kColumnFloats;
+        const std::uint64_t count = std::min({slice.count - done, kColumnFloats - within, std::uint64_t{kTileFloats}});
+        if (bytes.size() < (within + count) * sizeof(float))
+          return Error(ErrorCode::kCorrupt, "chunk " + std::to_string(chunk) + " is cut short");
+        const std::span<float> tile = std::span(space.tile).first(count);
+        compression::decode_f32(bytes.subspan(within * sizeof(float), tile.size_bytes()), tile);
+        aggregation::accumulate(tile, entry.weight, options_.scale,
+                                std::span(space.sum).subspan(slice.at + done, count));
+        done += count;
       }
     }
     return {};
   }
 
-  Status write_column(const Workspace& space) const {
-    SHOAL_TRY(writer_.write(std::as_bytes(std::span(space.model))));
-    for (int a = 0; a < arrays_; ++a) SHOAL_TRY(writer_.write_state(a, space.state[a]));
+  Status read_previous(const Slice& slice, Workspace& space) const {
+    SHOAL_TRY(read_model(slice.model(), std::span(space.model).subspan(slice.at, slice.count)));
+    for (int a = 0; a < arrays_; ++a)
+      SHOAL_TRY(read_state(a, slice.model(), std::span(space.state[a]).subspan(slice.at, slice.count)));
+    return {};
+  }
+
+  Status read_model(std::uint64_t first, std::span<float> values) const {
+    return previous_.read(header_bytes_ + first * sizeof(float), std::as_writable_bytes(values));
+  }
+
+  Status read_state(int array, std::uint64_t first, std::span<float> values) const {
+    if (fold_.version > 1) return previous_.read_state(array, first, values);
+    std::ranges::fill(values, aggregation::initial_state(options_.optimizer, array));
+    return {};
+  }
+
+  // Of the worker whose turn it is.
+  Status write_column(Workspace& space) {
+    for (const Slice& slice : space.slices) {
+      SHOAL_TRY(copy_up_to(slice.model(), space));
+      SHOAL_TRY(writer_.write(std::as_bytes(std::span(space.model).subspan(slice.at, slice.count))));
+      for (int a = 0; a < arrays_; ++a)
+        SHOAL_TRY(writer_.write_state(a, std::span(space.state[a]).subspan(slice.at, slice.count)));
+      written_ += slice.count;
+    }
+    return {};
+  }
+
+  // What nobody trained stays as it was, and so does the optimizer's state.
+  Status copy_up_to(std::uint64_t model, Workspace& space) {
+    while (written_ < model) {
+      space.gap.resize(std::min<std::uint64_t>(kColumnFloats, model - written_));
+      SHOAL_TRY(read_model(written_, space.gap));
+      SHOAL_TRY(writer_.write(std::as_bytes(std::span(space.gap))));
+      for (int a = 0; a < arrays_; ++a) {
+        SHOAL_TRY(read_state(a, written_, space.gap));
+        SHOAL_TRY(writer_.write_state(a, space.gap));
+      }
+      written_ += space.gap.size();
+    }
     return {};
   }
 
@@ -201,7 +276,10 @@ class Pass {
   const ModelReader& previous_;
   ModelWriter& writer_;
   const int arrays_;
-  const std::uint64_t header_bytes_, columns_;
+  const std::uint64_t header_bytes_;
+  const std::vector<FoldRun> runs_;
+  const std::uint64_t trained_, columns_;  // floats that the fold changes
+  std::uint64_t written_ = 0;              // floats of the new model
 
   std::mutex mutex_;
   std::condition_variable turn_;  // next_to_write_ or error_ changed

@@ -1,7 +1,8 @@
 // The fold: one tile-wise pass that reads every update once and makes the next model.
 //
-// The model is cut in columns of protocol::kChunkBytes (64 Ki floats). A worker takes a column, adds each update's
-// chunk exactly, applies the server optimizer and hands the result on in order. Memory: workers x a column's sums and
+// What the updates' plans train of the model is cut in columns of 64 Ki floats, as chunks are. A worker takes a column,
+// adds each update's part of it exactly, applies the server optimizer and hands the result on in order; what lies
+// between is copied. Memory: workers x a column's sums and
 // scratch, about 2 MiB each, whatever the model and however many updates. The bits do not depend on the workers.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include "aggregation/server_optimizer.h"
 #include "coordinator/action.h"
 #include "coordinator/store.h"
+#include "protocol/update_layout.h"
 
 namespace shoal::coordinator {
 
@@ -23,7 +25,7 @@ struct ChunkScratch {
   std::vector<std::byte> sealed, plain;
 };
 
-// Where a fold reads updates: float32 deltas in layout order, one chunk at a time. Thread-safe.
+// Where a fold reads updates: float32 deltas in the order of their plan's layout, one chunk at a time. Thread-safe.
 class UpdateSource {
  public:
   virtual ~UpdateSource() = default;
@@ -52,7 +54,8 @@ class SealedUpdates final : public UpdateSource {
 
 // What stays the same for a job.
 struct FoldOptions {
-  std::uint64_t floats = 0;  // of the model: layout.total()
+  std::uint64_t floats = 0;                   // of the model: layout.total()
+  std::vector<protocol::UpdateLayout> plans;  // what updates hold, by Fold::Entry::plan
   aggregation::SumScale scale;
   aggregation::ServerOptimizerOptions optimizer;
   int workers = 1;

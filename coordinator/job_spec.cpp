@@ -6,7 +6,7 @@
 #include "base/option_ranges.h"
 #include "protocol/limits.h"
 #include "protocol/message_limits.h"
-#include "protocol/update_plan.h"
+#include "protocol/plan_table.h"
 
 namespace shoal::coordinator {
 
@@ -64,8 +64,8 @@ Status check(const JobSpec& spec) {
     return invalid(
         "weigh_steps needs training.learning_rate times training.proximal below 1: beyond, a local step leaps "
         "over the model that it is pulled to");
-  if (Status plan = protocol::check_plan(spec.training.plan); !plan.ok())
-    return std::move(plan).error().because_of_this("training.plan");
+  if (auto plans = protocol::parse_plan_table(spec.training.plan); !plans.ok())
+    return std::move(plans).error().because_of_this("training.plan");
   if (spec.training.optimizer != protocol::LocalOptimizerKind::kSgd) {
     if (spec.training.momentum > 0) return invalid("training.momentum is of sgd; training.optimizer is adam");
     if (spec.weigh_steps) return invalid("weigh_steps knows how far steps of sgd reach; training.optimizer is adam");

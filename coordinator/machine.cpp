@@ -53,6 +53,11 @@ Result<Machine> Machine::load(std::string_view bytes) {
   decoder(s);
   if (!decoder.at_end() || !consistent(s))
     return Error(ErrorCode::kCorrupt, "the snapshot of the coordinator's state cannot be read by this build");
+  for (auto& [id, job] : s.jobs) {
+    SHOAL_TRY_ASSIGN(job.plans, protocol::parse_plan_table(job.spec.training.plan));
+    for (const auto& [d, device] : s.devices)
+      if (job.is_demanding() && device.idle() && job.may_work(device)) job.idle.insert(d);
+  }
   for (const auto& [id, device] : s.devices) {
     if (device.idle()) s.idle.insert(id);
     if (device.idle_after) s.timers.insert({*device.idle_after, State::TimerKind::kPause, {}, id.value});
@@ -98,11 +103,11 @@ JobSummary summarize(const Machine::State& s, JobId id, const JobState& job, std
   summary.updates = job.updates;
   summary.outstanding = outstanding;
   summary.pending = static_cast<std::uint32_t>(job.pending.size());
-  summary.devices_idle = s.idle.size();
+  summary.devices_idle = s.idle_for(job).size();
   if (job.evaluation)
     summary.evaluations = {job.evaluation->version, job.evaluation->next.value_or(job.evaluation->version)};
   if (job.running() && !job.finishing() && !s.storage_full)
-    summary.devices_wanted = job.policy->devices_wanted({s.now, job.version, job.fold.has_value(), s.idle});
+    summary.devices_wanted = job.policy->devices_wanted({s.now, job.version, job.fold.has_value(), s.idle_for(job)});
   return summary;
 }
 
@@ -123,6 +128,17 @@ std::optional<JobSummary> Machine::job(JobId id) const {
   for (const auto& [a, open] : state_->assignments) outstanding += open.assignment.job == id;
   return summarize(*state_, id, found->second, outstanding);
 }
+
+std::vector<Machine::PlanDevices> Machine::plan_devices(JobId id) const {
+  const std::vector<protocol::PlanRow>& plans = state_->jobs.at(id).plans;
+  std::vector<PlanDevices> counted(plans.size() + 1);
+  for (std::size_t i = 0; i < plans.size(); ++i) counted[i].row = plans[i];
+  for (const auto& [d, device] : state_->devices)
+    if (device.online) ++counted[plan_for(plans, device.facts.memory_budget).value_or(plans.size())].devices;
+  return counted;
+}
+
+std::uint8_t Machine::plan_of(AssignmentId open) const { return state_->assignments.at(open).plan; }
 
 std::size_t Machine::online_devices() const {
   return static_cast<std::size_t>(

@@ -15,6 +15,7 @@
 #include "coordinator/action.h"
 #include "coordinator/event.h"
 #include "coordinator/policy.h"
+#include "protocol/plan_table.h"
 
 namespace shoal::coordinator {
 
@@ -61,6 +62,14 @@ class Machine {
                                                     Time now) const;  // open work; lease = what is left
   std::vector<JobSummary> jobs() const;
   std::optional<JobSummary> job(JobId id) const;
+  // A plan of the job, and the devices online that would train it; the last row has no plan: these are left out.
+  struct PlanDevices {
+    protocol::PlanRow row;
+    std::uint32_t devices = 0;
+  };
+  std::vector<PlanDevices> plan_devices(JobId job) const;
+  // The place among its job's plans of what an open assignment trains.
+  std::uint8_t plan_of(AssignmentId open) const;
   std::size_t online_devices() const;
   std::vector<DeviceId> online() const;
   // Is the body of this assignment's update still wanted: is it open, or received and not folded (or retained)?

@@ -13,6 +13,10 @@ void check_devices(const Machine::State& s, Problems& problems) {
     const bool listed = s.idle.contains(id);
     if (listed != device.idle())
       problems.push_back("device " + std::to_string(id.value) + " is wrongly listed as idle or not");
+    for (const auto& [job_id, job] : s.jobs)
+      if (job.is_demanding() && job.idle.contains(id) != (device.idle() && job.may_work(device)))
+        problems.push_back("device " + std::to_string(id.value) + " is wrongly listed as idle for job " +
+                           std::to_string(job_id.value) + " or not");
     if (device.idle_after && !s.timers.contains({*device.idle_after, Machine::State::TimerKind::kPause, {}, id.value}))
       problems.push_back("device " + std::to_string(id.value) + " pauses for ever");
     if (device.working && !s.assignments.contains(device.working))

@@ -10,11 +10,12 @@
 
 #include "coordinator/action.h"
 #include "coordinator/machine.h"
+#include "protocol/plan_table.h"
 
 namespace shoal::coordinator {
 
 // Raised whenever anything that a snapshot holds changes its layout: policies, job options, what is below.
-inline constexpr std::uint32_t kStateFormat = 3;
+inline constexpr std::uint32_t kStateFormat = 4;
 
 // How a device's newest finished assignment ended, so that a repeated offer gets the same answer.
 struct LastAnswer {
@@ -46,10 +47,11 @@ struct DeviceState {
 struct OpenAssignment {
   DeviceId device;
   protocol::Assignment assignment;
+  std::uint8_t plan = 0;  // of the job's, by place
   Time made{}, expires{};
   template <class A>
   void fields(A& a) {
-    a(device, assignment, made, expires);
+    a(device, assignment, plan, made, expires);
   }
 };
 
@@ -95,6 +97,14 @@ struct JobState {
   RoundTally tally;
   std::unique_ptr<Policy> policy;
 
+  // Derived from spec.training.plan and the devices; rebuilt by load().
+  std::vector<protocol::PlanRow> plans;
+  DeviceSet idle;  // devices that are idle and have the memory for one of the plans; empty unless is_demanding()
+
+  // Are there devices with too little memory for all of its plans?
+  bool is_demanding() const { return plan_for(plans, 1) == std::nullopt; }
+  bool may_work(const DeviceState& device) const { return plan_for(plans, device.facts.memory_budget).has_value(); }
+
   bool running() const { return status == JobStatus::kRunning; }
   // No new work is wanted: the last version is made or the job is being stopped.
   bool finishing() const { return stopping || version >= spec.rounds; }
@@ -132,8 +142,10 @@ struct Machine::State {
     auto operator<=>(const Timer&) const = default;
   };
   std::set<Timer> timers;
-  DeviceSet idle;
+  DeviceSet idle;  // all devices that are
   const DeviceSet nobody{};
+
+  const DeviceSet& idle_for(const JobState& job) const { return job.is_demanding() ? job.idle : idle; }
 
   template <class A>
   void fields(A& a) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <mutex>
 
+#include "base/steady_clock.h"
 #include "build_info.h"
 #include "cli/config.h"
 #include "cli/console_log.h"
@@ -30,16 +31,6 @@ namespace {
 
 using namespace shoal;
 using namespace shoal::coordinator;
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override {
-    return Time{} + std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now() - begin_);
-  }
-
- private:
-  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
-};
 
 std::int64_t unix_seconds() {
   return std::chrono::duration_cast<std::chrono::seconds>(std::chrono::system_clock::now().time_since_epoch()).count();

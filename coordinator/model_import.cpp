@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "protocol/safetensors_file.h"
-#include "protocol/update_plan.h"
+#include "protocol/update_layout.h"
 
 namespace shoal::coordinator {
 namespace {
@@ -26,13 +26,13 @@ bool all_finite(std::span<const std::byte> bytes) {
 
 }  // namespace
 
-Result<ModelRef> import_model(const std::string& path, JobId job, const std::string& plan,
+Result<ModelRef> import_model(const std::string& path, JobId job, const std::string& plans,
                               const aggregation::ServerOptimizerOptions& optimizer, ModelStore& models) {
   SHOAL_TRY_ASSIGN(const protocol::SafetensorsFile file, protocol::SafetensorsFile::open(path));
   SHOAL_TRY_ASSIGN(const TensorLayout layout, protocol::layout_of(file.header()));
   if (layout.total() == 0) return Error(ErrorCode::kInvalid, path + " holds no parameters");
-  if (auto trained = protocol::trained_by(plan, layout); !trained.ok())
-    return std::move(trained).error().because_of_this(path + " and training.plan do not go together");
+  if (auto updates = protocol::update_layouts(plans, layout); !updates.ok())
+    return std::move(updates).error().because_of_this(path + " and training.plan do not go together");
 
   std::ifstream in(path, std::ios::binary);
   SHOAL_TRY_ASSIGN(auto writer, models.create(job, 0, aggregation::state_arrays(optimizer.name)));

@@ -9,8 +9,9 @@
 namespace shoal::coordinator {
 
 // Streams the file into the store as version 0 of `job`, after its header was checked: float32 tensors, sizes that
-// agree, finite values. kNotFound, kInvalid or kCorrupt, naming the file.
-Result<ModelRef> import_model(const std::string& path, JobId job, const std::string& plan,
+// agree, finite values, tensors that each of `plans` (a plan table) can train. kNotFound, kInvalid or kCorrupt, naming
+// the file.
+Result<ModelRef> import_model(const std::string& path, JobId job, const std::string& plans,
                               const aggregation::ServerOptimizerOptions& optimizer, ModelStore& models);
 
 // The safetensors file of a version, written to `path`.

@@ -31,9 +31,10 @@ struct Entry {
   std::uint64_t steps = 0;    // tau_e
   Time assigned{}, received{};
   double loss = 0;
+  std::uint8_t plan = 0;  // what it trained; of the job's plans, by place
   template <class A>
   void fields(A& a) {
-    a(assignment, device, base, samples, steps, assigned, received, loss);
+    a(assignment, device, base, samples, steps, assigned, received, loss, plan);
   }
 };
 
@@ -42,7 +43,8 @@ struct PolicyView {
   Time now{};
   Version version = 0;    // the newest committed model
   bool folding = false;   // a fold was asked for and is not committed yet
-  const DeviceSet& idle;  // online, without work from any job; empty while the job may not assign
+  const DeviceSet& idle;  // online, without work from any job, with memory for a plan of this one; empty while the
+                          // job may not assign
 };
 
 // Local work for one device, from the newest version.

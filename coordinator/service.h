@@ -107,6 +107,7 @@ class Service {
   struct JobShape {  // what folds and offers need to know of a job's model
     std::uint64_t floats = 0;
     aggregation::SumScale scale;
+    std::vector<protocol::UpdateLayout> updates;  // by plan
   };
 
   struct FoldRetry {                   // of a fold that ended without a model
@@ -155,6 +156,7 @@ class Service {
   void carry_out(const action::Assign& a);
   void carry_out(const action::Answer& a);
   void carry_out(const action::Revoke& a);
+  void carry_out(const action::PassOver& a);
   void carry_out(const action::Fold& a);
   void carry_out(const action::Discard&) {}       // in Flushed::released
   void carry_out(const action::DropVersions&) {}  // in Flushed::models_changed

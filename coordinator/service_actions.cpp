@@ -72,10 +72,19 @@ void Service::carry_out(const action::Fold& a) {
   SHOAL_CHECK(job.has_value(), "a fold for an unknown job");
   FoldOptions options;
   options.floats = shape->floats;
+  options.plans = shape->updates;
   options.scale = shape->scale;
   options.optimizer = job->spec.optimizer;
   options.workers = static_cast<int>(options_.fold_workers);
   folds_.start({a, options, models().at({a.job, a.version - 1})});
+}
+
+void Service::carry_out(const action::PassOver& a) {
+  const std::string why = "job " + job_name(a.job) + " needs " + human_bytes(a.memory) + " for its smallest plan, " +
+                          a.plan + "; raise this device's budget";
+  note_refusal(a.device, protocol::Refusal::kBudgetTooSmall, {}, why);
+  if (const Session* session = sessions_.find(a.device))
+    send(session->peer, message::PassedOver{protocol::Refusal::kBudgetTooSmall, why});
 }
 
 void Service::carry_out(const action::JobEnded& a) {
@@ -164,7 +173,8 @@ Result<Service::JobShape> Service::shape_of(JobId id) {
   SHOAL_TRY_ASSIGN(const TensorLayout layout, protocol::layout_of(header));
   SHOAL_TRY_ASSIGN(const auto scale, aggregation::SumScale::make(max_weight(job->spec), job->spec.limits.update_bound,
                                                                  max_updates(job->spec)));
-  return shapes_[id] = {layout.total(), scale};
+  SHOAL_TRY_ASSIGN(auto updates, protocol::update_layouts(job->spec.training.plan, layout));
+  return shapes_[id] = {layout.total(), scale, std::move(updates)};
 }
 
 std::string Service::job_name(JobId id) const {

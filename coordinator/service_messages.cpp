@@ -22,7 +22,7 @@ Refusal negotiate(std::uint16_t oldest, std::uint16_t newest) {
   return Refusal::kNone;
 }
 
-// Before a byte of the body is accepted: it has the model's layout, as far as its size tells.
+// Before a byte of the body is accepted: it has its plan's layout, as far as its size tells.
 Refusal judge_offer(const message::OfferUpdate& m, std::uint64_t expected_bytes) {
   if (m.object.id != m.assignment.value) return Refusal::kMalformed;
   if (m.object.bytes > expected_bytes) return Refusal::kTooLarge;
@@ -204,7 +204,7 @@ void Service::on_offer(Session& session, const message::OfferUpdate& m) {
   if (refusal == Refusal::kNone) {
     const auto shape = shape_of(open->job);
     if (!shape.ok()) return refuse(session.peer, Refusal::kBusy, m.assignment, shape.error().message(), kTryAgain);
-    refusal = judge_offer(m, shape->floats * sizeof(float));
+    refusal = judge_offer(m, shape->updates[machine().plan_of(open->id)].floats() * sizeof(float));
   }
   if (refusal != Refusal::kNone) {
     if (open && open->id == m.assignment)

@@ -44,6 +44,9 @@ AssignmentId Turn::assign(JobId id, TaskKind kind, const Dispatch& dispatch) {
   if (kind == TaskKind::kTrain) a.seed = training_seed(job, dispatch.device);
   a.lease = dispatch.lease;
   a.training = job.spec.training;
+  const std::size_t plan = plan_for(job.plans, device.facts.memory_budget).value_or(0);
+  a.training.plan = job.plans[plan].plan;
+  open.plan = static_cast<std::uint8_t>(plan);
   a.bound = job.spec.limits.update_bound;
   a.max_samples = job.spec.limits.max_samples;
   a.max_updates = max_updates(job.spec);
@@ -91,18 +94,28 @@ void Turn::pause(DeviceId id) {
 }
 
 void Turn::set_idle(DeviceId id, bool idle) {
-  if (idle) {
-    s_.idle.insert(id);
-  } else {
-    s_.idle.erase(id);
-  }
+  const auto list = [id](DeviceSet& set, bool listed) {
+    if (listed) {
+      set.insert(id);
+    } else {
+      set.erase(id);
+    }
+  };
+  list(s_.idle, idle);
+  for (auto& [job_id, job] : s_.jobs)
+    if (job.is_demanding()) list(job.idle, idle && job.may_work(s_.devices.at(id)));
+}
+
+void Turn::pass_over(DeviceId device, JobId id, const JobState& job) {
+  const auto least = std::ranges::min_element(job.plans, {}, &protocol::PlanRow::memory);
+  emit(action::PassOver{device, id, least->plan, least->memory.count});
 }
 
 // ---- jobs ----
 
 PolicyView Turn::view(const JobState& job) const {
   const bool may_assign = job.running() && !job.finishing() && !s_.storage_full;
-  return {s_.now, job.version, job.fold.has_value(), may_assign ? s_.idle : s_.nobody};
+  return {s_.now, job.version, job.fold.has_value(), may_assign ? s_.idle_for(job) : s_.nobody};
 }
 
 void Turn::apply(JobId id, JobState& job, Decisions d) {
@@ -134,7 +147,7 @@ void Turn::apply(JobId id, JobState& job, Decisions d) {
   }
   if (d.opened)
     emit(action::RoundOpened{id, job.version, static_cast<std::uint32_t>(d.assign.size()),
-                             static_cast<std::uint32_t>(s_.idle.size())});
+                             static_cast<std::uint32_t>(s_.idle_for(job).size())});
   for (const Dispatch& dispatch : d.assign)
     job.policy->on_assigned(assign(id, TaskKind::kTrain, dispatch), dispatch, view(job));
   for (std::uint64_t key : d.cancel) {
@@ -168,7 +181,7 @@ void Turn::start_fold(JobId id, JobState& job, const Aggregate& aggregate) {
   for (const WeightedEntry& e : aggregate.entries) {
     const auto entry = job.pending.find(e.assignment);
     SHOAL_CHECK(entry != job.pending.end(), "a policy folded an update that it does not have");
-    fold.entries.push_back({e.assignment, aggregation::Weight::nearest(e.weight)});
+    fold.entries.push_back({e.assignment, aggregation::Weight::nearest(e.weight), entry->second.plan});
     const double n = static_cast<double>(entry->second.samples);
     samples += n;
     closed.mean_loss += n * entry->second.loss;
@@ -270,8 +283,8 @@ void Turn::evaluate_if_due(JobId id, JobState& job) {
 
 void Turn::begin_evaluation(JobId id, JobState& job, Version version) {
   if (job.stopping) return;
-  const auto able = std::count_if(s_.devices.begin(), s_.devices.end(), [](const auto& d) {
-    return d.second.online && !d.second.revoked && d.second.facts.test_samples > 0;
+  const auto able = std::count_if(s_.devices.begin(), s_.devices.end(), [&](const auto& d) {
+    return d.second.online && !d.second.revoked && d.second.facts.test_samples > 0 && job.may_work(d.second);
   });
   if (able == 0) return;
   EvaluationState evaluation;
@@ -287,7 +300,7 @@ void Turn::serve_evaluation(JobId id, JobState& job) {
   if (!job.evaluation || job.evaluation->wanted == 0 || s_.storage_full) return;
   EvaluationState& evaluation = *job.evaluation;
   std::vector<DeviceId> able;
-  for (DeviceId d : s_.idle)
+  for (DeviceId d : s_.idle_for(job))
     if (s_.devices.at(d).facts.test_samples > 0 && !evaluation.asked.contains(d)) able.push_back(d);
   Stream draw(job.spec.seed, "evaluation", evaluation.version, evaluation.asked.size());
   const std::size_t n = std::min<std::size_t>(able.size(), evaluation.wanted);

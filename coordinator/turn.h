@@ -39,6 +39,7 @@ class Turn {
   void fail_assignment(AssignmentId id, protocol::Refusal refusal, bool told);
   void pause(DeviceId id);
   void set_idle(DeviceId id, bool idle);
+  void pass_over(DeviceId device, JobId id, const JobState& job);
 
   // jobs
   PolicyView view(const JobState& job) const;

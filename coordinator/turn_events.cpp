@@ -33,6 +33,11 @@ void Turn::on(const event::JobSubmitted& e) {
   job.spec = e.spec;
   job.policy = make_policy(e.spec);
   job.versions.insert(0);
+  job.plans = protocol::parse_plan_table(e.spec.training.plan).value();  // checked before it was submitted
+  for (const auto& [id, device] : s_.devices) {
+    if (job.is_demanding() && device.idle() && job.may_work(device)) job.idle.insert(id);
+    if (device.online && !job.may_work(device)) pass_over(id, e.job, job);
+  }
   forget_ended_jobs();  // here, since versions are dropped only by events that come with a model
   offer_ = true;
 }
@@ -49,6 +54,8 @@ void Turn::on(const event::DeviceReady& e) {
   device.facts = e.facts;
   device.online = true;
   set_idle(e.device, device.idle());
+  for (const auto& [id, job] : s_.jobs)
+    if (job.running() && !job.may_work(device)) pass_over(e.device, id, job);
   offer_ = true;
 }
 
@@ -80,8 +87,8 @@ void Turn::on(const event::UpdateReceived& e) {
   }
   const OpenAssignment open = end_assignment(e.assignment, e.facts.digest, Refusal::kNone);
   JobState& job = s_.jobs.at(open.assignment.job);
-  const Entry entry{e.assignment, e.device,    open.assignment.version, e.facts.samples, e.facts.steps, open.made,
-                    s_.now,       e.facts.loss};
+  const Entry entry{e.assignment, e.device, open.assignment.version, e.facts.samples, e.facts.steps, open.made, s_.now,
+                    e.facts.loss, open.plan};
   job.pending.emplace(e.assignment, entry);
   // The receipt above was written before the policy spoke; apply() turns it into a refusal if the policy refuses.
   apply(open.assignment.job, job, job.policy->on_update(entry, view(job)));

@@ -26,7 +26,7 @@ inline constexpr std::size_t kMaxReasonBytes = 1024;  // why something failed or
 inline constexpr std::size_t kMaxHostBytes = 253;                            // the longest domain name
 inline constexpr std::size_t kMaxEndpointBytes = 6 + kMaxHostBytes + 2 + 6;  // tcp://[HOST]:65535
 inline constexpr std::size_t kMaxTicketBytes = 128;                          // user and secret of a ticket, each
-inline constexpr std::size_t kMaxPlanBytes = 64;
+inline constexpr std::size_t kMaxPlanBytes = 1024;
 
 // ---- numbers ----
 

@@ -157,6 +157,10 @@ void check_one(Checker& c, const message::UploadTicket& m) {
 }
 void check_one(Checker&, const message::Receipt&) {}
 void check_one(Checker& c, const message::Revoke& m) { c.refusal(m.refusal); }
+void check_one(Checker& c, const message::PassedOver& m) {
+  c.refusal(m.refusal);
+  c.text("detail", m.detail, kMaxReasonBytes);
+}
 void check_one(Checker& c, const message::Drain& m) { c.duration("reconnect_window", m.reconnect_window); }
 
 Duration clamped(Duration d) { return std::clamp(d, Duration::zero(), kMaxDuration); }
@@ -185,6 +189,7 @@ void fit_one(message::Refused& m) {
   m.retry_after = clamped(m.retry_after);
 }
 void fit_one(message::Assign& m) { m.assignment.lease = clamped(m.assignment.lease); }
+void fit_one(message::PassedOver& m) { m.detail = one_line(m.detail, kMaxReasonBytes); }
 void fit_one(message::Drain& m) { m.reconnect_window = clamped(m.reconnect_window); }
 
 template <class Message>

@@ -128,6 +128,12 @@ struct Revoke {
   Refusal refusal = Refusal::kNone;
   friend bool operator==(const Revoke&, const Revoke&) = default;
 };
+// A job that this device could have worked for leaves it out.
+struct PassedOver {
+  Refusal refusal = Refusal::kNone;
+  std::string detail;  // for people: which job, and what to do
+  friend bool operator==(const PassedOver&, const PassedOver&) = default;
+};
 // The coordinator drains: come back within the window.
 struct Drain {
   Duration reconnect_window{};
@@ -141,6 +147,6 @@ using DeviceMessage =
                  message::EvaluationDone, message::TaskFailed, message::Goodbye>;
 using CoordinatorMessage =
     std::variant<message::Welcome, message::Redeemed, message::Refused, message::Assign, message::ModelTicket,
-                 message::UploadTicket, message::Receipt, message::Revoke, message::Drain>;
+                 message::UploadTicket, message::Receipt, message::Revoke, message::Drain, message::PassedOver>;
 
 }  // namespace shoal::protocol

@@ -68,6 +68,7 @@ struct CoordinatorMessage {
     receipt @6 :UInt64;  # assignment
     revoke @7 :Revoke;
     drain @8 :Int64;  # reconnect window, nanoseconds
+    passedOver @9 :PassedOver;
   }
 }
 
@@ -111,6 +112,11 @@ struct UploadTicket {
 struct Revoke {
   assignment @0 :UInt64;
   refusal @1 :UInt8;  # refusal.h
+}
+
+struct PassedOver {
+  refusal @0 :UInt8;  # refusal.h
+  detail @1 :Text;
 }
 
 # ---- what they carry ----

@@ -28,7 +28,7 @@ struct TrainingSpec {
   double momentum = 0;  // of SGD
   double weight_decay = 0;
   double proximal = 0;        // mu of FedProx (Li et al. 2018); 0 is plain local SGD
-  std::string plan = "full";  // which parameters are trained
+  std::string plan = "full";  // which parameters are trained (update_plan.h); of a job: its plan table (plan_table.h)
 
   template <class Visitor>
   void visit(Visitor& v) {
@@ -39,7 +39,10 @@ struct TrainingSpec {
     v("momentum", momentum, between(0.0, 0.9999), "Momentum of local SGD");
     v("weight_decay", weight_decay, between(0.0, 1.0), "L2 penalty of local steps");
     v("proximal", proximal, between(0.0, 1e3), "FedProx: weight mu of the pull towards the global model");
-    v("plan", plan, any, "Which parameters are trained: full, head, bias, norm, lite or lite+bias");
+    v("plan", plan, any,
+      "Which parameters are trained: full, head, bias, norm, lite or lite+bias; or several, best first, of which a "
+      "device "
+      "trains the first that its budget allows");
   }
   template <class Archive>
   void fields(Archive& a) {

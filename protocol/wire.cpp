@@ -278,6 +278,13 @@ void put(const message::Revoke& m, schema::CoordinatorMessage::Builder root) {
 }
 message::Revoke get(schema::Revoke::Reader r) { return {{r.getAssignment()}, Refusal{r.getRefusal()}}; }
 
+void put(const message::PassedOver& m, schema::CoordinatorMessage::Builder root) {
+  auto b = root.initPassedOver();
+  b.setRefusal(static_cast<std::uint8_t>(m.refusal));
+  b.setDetail(m.detail);
+}
+message::PassedOver get(schema::PassedOver::Reader r) { return {Refusal{r.getRefusal()}, text(r.getDetail())}; }
+
 void put(const message::Drain& m, schema::CoordinatorMessage::Builder root) {
   root.setDrain(m.reconnect_window.count());
 }
@@ -292,6 +299,7 @@ CoordinatorMessage get(schema::CoordinatorMessage::Reader r) {
     case schema::CoordinatorMessage::UPLOAD_TICKET: return get(r.getUploadTicket());
     case schema::CoordinatorMessage::RECEIPT: return message::Receipt{{r.getReceipt()}};
     case schema::CoordinatorMessage::REVOKE: return get(r.getRevoke());
+    case schema::CoordinatorMessage::PASSED_OVER: return get(r.getPassedOver());
     case schema::CoordinatorMessage::DRAIN: return message::Drain{Duration(r.getDrain())};
   }
   KJ_FAIL_REQUIRE("a message of a kind that this build does not know");

@@ -110,7 +110,7 @@ Status Engine::carry_assign(const action::Assign& action) {
 
   const std::uint64_t steps = local_steps(action.assignment, learning_.train_samples(action.device));
   const bool training = action.assignment.kind == protocol::TaskKind::kTrain;
-  const Traffic sizes{learning_.model_bytes(), training ? learning_.update_bytes() : 0};
+  const Traffic sizes{learning_.model_bytes(), training ? learning_.update_bytes(action.assignment.training.plan) : 0};
   const Work work(population_, action.device, action.assignment, steps, sizes, now_, state(action.device).ticket);
   works_.emplace(action.device, work);
   if (!work.vanishes()) learning_.begin(action.device, action.assignment, work.next());
@@ -175,7 +175,8 @@ Status Engine::occur(const Occurrence& occurrence) {
 }
 
 Status Engine::arrive(DeviceId device) {
-  const protocol::DeviceFacts facts{learning_.train_samples(device), learning_.test_samples(device), 0};
+  const protocol::DeviceFacts facts{learning_.train_samples(device), learning_.test_samples(device),
+                                    population_.budget(device)};
   SHOAL_TRY(feed(event::DeviceReady{device, facts}));
   const auto held = works_.find(device);
   if (held != works_.end() && held->second.paused()) {
@@ -231,7 +232,7 @@ Status Engine::deliver_update(DeviceId device, const Work& work) {
     learning_.forget(id);
     return feed(event::AssignmentFailed{device, id, trained.refusal, {}});
   }
-  trained.facts.bytes = learning_.update_bytes();
+  trained.facts.bytes = learning_.update_bytes(work.assignment().training.plan);
   trained.facts.trained = work.trained();
   return feed(event::UpdateReceived{device, id, trained.facts});
 }

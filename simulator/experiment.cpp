@@ -19,6 +19,7 @@ Status check(const ExperimentOptions& options) {
     return invalid("target_accuracy needs evaluations; set evaluate_every to 1 or more");
   if (options.job.evaluation.every > 0 && options.training != TrainingKind::kNone && options.data.test_fraction == 0)
     return invalid("job.evaluation.every needs examples to evaluate on; set data.test_fraction");
+  SHOAL_TRY(parse_budgets(options.population.budgets));
   const AvailabilityOptions& availability = options.population.availability;
   if (availability.online.mean > 0 && availability.offline.mean <= 0)
     return invalid("population.availability.online ends, so population.availability.offline needs a mean as well");

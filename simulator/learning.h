@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/archive.h"
@@ -35,9 +36,9 @@ class Learning {
  public:
   virtual ~Learning() = default;
 
-  // Sealed bytes of a model and of an update.
+  // Sealed bytes of a model, and of an update of that plan.
   virtual std::uint64_t model_bytes() const = 0;
-  virtual std::uint64_t update_bytes() const = 0;
+  virtual std::uint64_t update_bytes(std::string_view plan) const = 0;
   // Of a device's own data.
   virtual std::uint64_t train_samples(DeviceId device) const = 0;
   virtual std::uint64_t test_samples(DeviceId device) const = 0;

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/steady_clock.h"
 #include "base/units.h"
 #include "cli/config.h"
 #include "cli/program.h"
@@ -23,11 +24,6 @@
 namespace {
 
 using namespace shoal;
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
-};
 
 // The bar on a terminal, or about fifty plain lines in a log, however many rounds there are.
 class Display final : public simulator::RunListener {

@@ -27,7 +27,7 @@ class NoLearning final : public Learning {
   NoLearning(const Population& population, std::uint64_t bytes) : population_(population), bytes_(bytes) {}
 
   std::uint64_t model_bytes() const override { return bytes_; }
-  std::uint64_t update_bytes() const override { return bytes_; }
+  std::uint64_t update_bytes(std::string_view) const override { return bytes_; }
   std::uint64_t train_samples(DeviceId device) const override { return population_.samples(device); }
   std::uint64_t test_samples(DeviceId device) const override { return population_.samples(device); }
 

@@ -5,6 +5,23 @@
 
 namespace shoal::simulator {
 
+Result<std::vector<Bytes>> parse_budgets(std::string_view text) {
+  std::vector<Bytes> budgets;
+  for (std::size_t begin = 0; !text.empty() && begin <= text.size();) {
+    const std::size_t first = text.find_first_not_of(' ', begin);
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    auto budget = parse_bytes(text.substr(std::min(first, end), end - std::min(first, end)));
+    if (!budget.ok()) return std::move(budget).error().because_of_this("population.budgets");
+    budgets.push_back(*budget);
+    begin = end + 1;
+  }
+  return budgets;
+}
+
+std::uint64_t Population::budget(DeviceId device) const {
+  return budgets_.empty() ? 0 : budgets_[(device.value - 1) % budgets_.size()].count;
+}
+
 DeviceProfile Population::profile(DeviceId device) const {
   Stream stream(seed_, "device", device.value);
   DeviceProfile profile;

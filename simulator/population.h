@@ -3,10 +3,15 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "base/ids.h"
 #include "base/options.h"
+#include "base/result.h"
 #include "base/time.h"
+#include "base/units.h"
 #include "simulator/distribution.h"
 
 namespace shoal::simulator {
@@ -39,6 +44,7 @@ struct PopulationOptions {
   Distribution upload{.mean = 2e6};         // bytes per second; 0: no limit
   Distribution latency{.mean = 0.05};       // seconds before the first byte, one way
   Distribution samples{.mean = 600};        // training examples of a device, where there is no real data
+  std::string budgets;                      // bytes for training, of classes of devices in turn; empty: no limit
   AvailabilityOptions availability;
 
   template <class Visitor>
@@ -50,13 +56,18 @@ struct PopulationOptions {
     v("upload", upload, any, "Bytes per second from a device; mean 0 is no limit");
     v("latency", latency, any, "Seconds before the first byte of a transfer");
     v("samples", samples, any, "Training examples of a device, where the experiment has no data");
+    v("budgets", budgets, any,
+      "Memory that devices may train in, for classes of devices in turn, as in 2MB, 8MB, 40MB; empty is no limit");
     v("availability", availability, any, "When devices are there");
   }
   template <class Archive>
   void fields(Archive& a) {
-    a(devices, step_seconds, jitter, download, upload, latency, samples, availability);
+    a(devices, step_seconds, jitter, download, upload, latency, samples, budgets, availability);
   }
 };
+
+// Sizes between commas; none for empty text. kInvalid.
+Result<std::vector<Bytes>> parse_budgets(std::string_view text);
 
 // What does not change about a device.
 struct DeviceProfile {
@@ -69,10 +80,14 @@ struct DeviceProfile {
 // A trace of real devices would be another source of the same four answers.
 class Population {
  public:
-  Population(const PopulationOptions& options, std::uint64_t seed) : options_(options), seed_(seed) {}
+  // `options.budgets` has been checked: parse_budgets().
+  Population(const PopulationOptions& options, std::uint64_t seed)
+      : options_(options), budgets_(parse_budgets(options.budgets).value()), seed_(seed) {}
 
   std::uint32_t size() const { return options_.devices; }
   DeviceProfile profile(DeviceId device) const;
+  // Bytes that the device may train in; 0: no limit.
+  std::uint64_t budget(DeviceId device) const;
   // Training examples where no data set gives them.
   std::uint64_t samples(DeviceId device) const;
 
@@ -95,6 +110,7 @@ class Population {
 
  private:
   PopulationOptions options_;
+  std::vector<Bytes> budgets_;
   std::uint64_t seed_;
 };
 

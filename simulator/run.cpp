@@ -38,7 +38,7 @@ class Run final : public Observer {
         clock_(clock),
         listener_(listener),
         began_(clock.now()),
-        engine_({options_.job, options_.evaluate_every}, *world.population, *world.learning, *this) {}
+        engine_({world.job, options_.evaluate_every}, *world.population, *world.learning, *this) {}
 
   Status begin(bool resume);
   Status go(const std::atomic<bool>& stop);

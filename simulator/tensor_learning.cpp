@@ -11,6 +11,7 @@
 #include "aggregation/server_optimizer.h"
 #include "coordinator/fold.h"
 #include "coordinator/memory_store.h"
+#include "protocol/plan_table.h"
 #include "protocol/safetensors_file.h"
 #include "protocol/sealed_object.h"
 
@@ -86,6 +87,7 @@ class TensorLearning final : public Learning {
   TensorLearning(const LearningTask& task, aggregation::SumScale scale, unsigned workers)
       : task_(task),
         fold_{.floats = task.layout.total(),
+              .plans = {},
               .scale = scale,
               .optimizer = task.job.optimizer,
               .workers = static_cast<int>(workers)} {}
@@ -93,7 +95,9 @@ class TensorLearning final : public Learning {
   Status begin_with(unsigned workers, const TrainerFactory& factory);
 
   std::uint64_t model_bytes() const override { return sealed(newest().file.size()); }
-  std::uint64_t update_bytes() const override { return sealed(task_.layout.total() * sizeof(float)); }
+  std::uint64_t update_bytes(std::string_view plan) const override {
+    return sealed(update_floats(plan) * sizeof(float));
+  }
   std::uint64_t train_samples(DeviceId device) const override { return rows(device).train.size(); }
   std::uint64_t test_samples(DeviceId device) const override { return rows(device).test.size(); }
 
@@ -115,6 +119,12 @@ class TensorLearning final : public Learning {
 
  private:
   static std::uint64_t sealed(std::uint64_t bytes) { return protocol::ObjectInfo{.bytes = bytes}.sealed_bytes(); }
+  std::uint64_t update_floats(std::string_view plan) const {
+    return fold_
+        .plans[static_cast<std::size_t>(std::ranges::find(plans_, plan, &protocol::PlanRow::plan) - plans_.begin())]
+        .floats();
+  }
+  std::uint64_t budget(DeviceId device) const { return task_.budgets.empty() ? 0 : task_.budgets[device.value - 1]; }
   const client::data::RowSplit& rows(DeviceId device) const { return task_.devices[device.value - 1]; }
   const coordinator::MemoryModel& newest() const { return *models_.rbegin()->second; }
   Base base(Version version) const;
@@ -123,6 +133,7 @@ class TensorLearning final : public Learning {
   Result<std::shared_ptr<Product>> take(AssignmentId assignment);
 
   const LearningTask& task_;
+  std::vector<protocol::PlanRow> plans_;
   coordinator::FoldOptions fold_;
   std::size_t data_offset_ = 0;  // of the floats in every version's file
   coordinator::MemoryStore store_;
@@ -133,6 +144,8 @@ class TensorLearning final : public Learning {
 };
 
 Status TensorLearning::begin_with(unsigned workers, const TrainerFactory& factory) {
+  SHOAL_TRY_ASSIGN(plans_, protocol::parse_plan_table(task_.job.training.plan));
+  SHOAL_TRY_ASSIGN(fold_.plans, protocol::update_layouts(task_.job.training.plan, task_.layout));
   SHOAL_TRY_ASSIGN(const std::string head, protocol::make_header(task_.layout, task_.metadata));
   data_offset_ = head.size();
   SHOAL_TRY(add_model(std::as_bytes(std::span(head)), std::as_bytes(std::span(task_.initial)), 0, {}));
@@ -165,9 +178,11 @@ void TensorLearning::begin(DeviceId device, const protocol::Assignment& assignme
   products_[assignment.id] = product;
   WorkerPool::Task task;
   if (assignment.kind == protocol::TaskKind::kTrain) {
-    task = [product, base = base(assignment.version), &world = task_, &rows = rows(device).train, assignment](
+    task = [product, base = base(assignment.version), &world = task_, &rows = rows(device).train, assignment,
+            budget = budget(device), floats = update_floats(assignment.training.plan)](
                client::training::Trainer& trainer, const std::function<bool()>& go_on) {
-      product->delta.resize(world.layout.total());
+      product->delta.resize(floats);
+      trainer.set_budget(budget);
       auto outcome = trainer.train(base.values(), world.train, rows, assignment.training, assignment.steps,
                                    assignment.seed, product->delta, go_on);
       if (!outcome.ok()) {
@@ -179,8 +194,9 @@ void TensorLearning::begin(DeviceId device, const protocol::Assignment& assignme
       inspect(*product);
     };
   } else {
-    task = [product, base = base(assignment.version), &world = task_, &rows = rows(device).test](
-               client::training::Trainer& trainer, const std::function<bool()>&) {
+    task = [product, base = base(assignment.version), &world = task_, &rows = rows(device).test,
+            budget = budget(device)](client::training::Trainer& trainer, const std::function<bool()>&) {
+      trainer.set_budget(budget);
       auto facts = trainer.evaluate(base.values(), world.train, rows);
       if (facts.ok()) {
         product->evaluation = *facts;
@@ -264,6 +280,7 @@ void TensorLearning::begin_test() {
                           client::training::Trainer& trainer, const std::function<bool()>&) {
       std::vector<std::uint32_t> rows(last - first);
       std::iota(rows.begin(), rows.end(), static_cast<std::uint32_t>(first));
+      trainer.set_budget(0);
       auto facts = trainer.evaluate(base.values(), world.test, rows);
       if (facts.ok()) {
         product->evaluation = *facts;
@@ -308,8 +325,8 @@ void TensorLearning::save(Encoder& encoder) const {
   }
   std::map<AssignmentId, std::vector<float>> updates;
   coordinator::ChunkScratch scratch;
-  const protocol::ObjectInfo whole{.bytes = task_.layout.total() * sizeof(float)};
   for (AssignmentId id : store_.bodies.held()) {
+    const protocol::ObjectInfo whole{.bytes = store_.bodies.bytes(id).value()};
     for (std::uint32_t chunk = 0; chunk < whole.chunks(); ++chunk) {
       const auto bytes = store_.bodies.read(id, chunk, scratch).value();
       const auto* floats = reinterpret_cast<const float*>(bytes.data());
@@ -335,7 +352,8 @@ Status TensorLearning::load(Decoder& decoder) {
     SHOAL_TRY(add_model(head, std::as_bytes(std::span(model.first)), version, model.second));
   }
   for (auto& [id, delta] : updates) {
-    if (delta.size() != task_.layout.total()) return corrupt();
+    if (std::ranges::none_of(fold_.plans, [&](const auto& plan) { return plan.floats() == delta.size(); }))
+      return corrupt();
     SHOAL_TRY(store_.bodies.put(id, std::move(delta)));
   }
   return {};

@@ -23,6 +23,7 @@ struct LearningTask {
   TensorLayout layout;
   std::map<std::string, std::string> metadata;  // of the model file
   std::vector<float> initial;                   // layout.total() long
+  std::vector<std::uint64_t> budgets;           // of the devices, in bytes; empty: no limits
   client::data::Dataset train;
   client::data::Dataset test;                   // central test set; may be empty
   std::vector<client::data::RowSplit> devices;  // rows of `train`, by device number - 1

@@ -6,11 +6,14 @@
 #include <utility>
 
 #include "client/training/engine/engine_trainer.h"
+#include "client/training/engine/planner.h"
 #include "client/training/model_description.h"
 #include "simulator/no_learning.h"
 
 namespace shoal::simulator {
 namespace {
+
+constexpr std::size_t kPrograms = 16;  // of a worker: for classes of devices with budgets of their own
 
 namespace data = client::data;
 namespace training = client::training;
@@ -36,6 +39,15 @@ Status deal_out(const ExperimentOptions& options, LearningTask& task) {
   return {};
 }
 
+// Where devices have budgets, they are given plans that fit these.
+Status state_budgets(const Population& population, const training::ModelDescription& model, LearningTask& task) {
+  for (std::uint64_t d = 1; d <= task.devices.size(); ++d) task.budgets.push_back(population.budget(DeviceId{d}));
+  SHOAL_TRY_ASSIGN(const auto plans, protocol::parse_plan_table(task.job.training.plan));
+  SHOAL_TRY_ASSIGN(const auto table, training::engine::with_memory(plans, model, task.job.training));
+  task.job.training.plan = protocol::to_text(table);
+  return {};
+}
+
 TrainerFactory trainer_factory(const ExperimentOptions& options, const LearningTask& task,
                                const std::string& plugin_folder) {
   using Made = Result<std::unique_ptr<training::Trainer>>;
@@ -44,7 +56,7 @@ TrainerFactory trainer_factory(const ExperimentOptions& options, const LearningT
   return [&task, plugin_folder, compiled = options.training == TrainingKind::kEngine]() -> Made {
     auto description = training::parse_description(task.metadata.at(std::string(training::kModelMetadataKey)));
     if (!description.ok()) return std::move(description).error();
-    return compiled ? training::engine::make_engine_trainer(*description)
+    return compiled ? training::engine::make_engine_trainer(*description, {.programs = kPrograms})
                     : training::make_torch_trainer(*description, plugin_folder);
   };
 }
@@ -77,12 +89,15 @@ Result<LearningTask> make_task(const ExperimentOptions& options) {
   task.metadata.emplace(training::kModelMetadataKey, training::to_text(model));
   task.initial.resize(task.layout.total());
   SHOAL_TRY(training::initialise(model, options.job.seed, task.initial));
+  if (!options.population.budgets.empty())
+    SHOAL_TRY(state_budgets(Population(options.population, options.job.seed), model, task));
   return task;
 }
 
 Result<World> make_world(const ExperimentOptions& options, const std::string& plugin_folder) {
   SHOAL_TRY(check(options));
   World world;
+  world.job = options.job;
   PopulationOptions population = options.population;
   if (options.training == TrainingKind::kNone) {
     world.population = std::make_unique<Population>(population, options.job.seed);
@@ -90,6 +105,7 @@ Result<World> make_world(const ExperimentOptions& options, const std::string& pl
     return world;
   }
   SHOAL_TRY_ASSIGN(LearningTask task, make_task(options));
+  world.job = task.job;
   world.task = std::make_unique<LearningTask>(std::move(task));
   population.devices = static_cast<std::uint32_t>(world.task->devices.size());
   world.population = std::make_unique<Population>(population, options.job.seed);

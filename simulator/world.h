@@ -14,6 +14,7 @@ namespace shoal::simulator {
 
 // Neither copied nor moved apart from its pointer: the parts refer to each other.
 struct World {
+  coordinator::JobSpec job;  // to submit: where devices have budgets, with the memory that each plan needs
   std::unique_ptr<const Population> population;
   std::unique_ptr<const LearningTask> task;  // null with training = "none"
   std::unique_ptr<Learning> learning;        // uses the two above

@@ -107,7 +107,7 @@ class Builder {
   const Shape& shape(ValueId value) const { return graph_.values[value]; }
 
   // Only the pooled input is large enough to matter in memory (TinyTL, Cai et al. 2020).
-  ValueId lite_branch(ValueId x, const Layer& layer, const Shape& after) {
+  ValueId lite_branch(ValueId x, const Layer& layer, Shape after) {
     const std::size_t first = graph_.parameters.size();
     const std::uint32_t in = shape(x)[0];
     const Op pool{.kind = OpKind::kAveragePool, .inputs = {x}, .kernel = 2, .stride = 2};
@@ -120,7 +120,7 @@ class Builder {
     // A branch that is not trained yet adds nothing.
     graph_.parameters[*graph_.ops.back().weight].constant = 0;
     for (std::size_t p = first; p < graph_.parameters.size(); ++p) graph_.parameters[p].spec.group = "lite";
-    return add({.kind = OpKind::kUpsample, .inputs = {y}}, after);
+    return add({.kind = OpKind::kUpsample, .inputs = {y}}, std::move(after));
   }
 
   ValueId add(Op op, Shape after) {

@@ -9,6 +9,7 @@
 #include "client/training/batch_order.h"
 #include "client/training/trainer.h"
 #include "client/training/trainer_checks.h"
+#include "protocol/update_layout.h"
 
 namespace shoal::client::training {
 namespace {
@@ -59,7 +60,9 @@ class SyntheticTrainer final : public Trainer {
   Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset&, std::span<const std::uint32_t> rows,
                                 const protocol::TrainingSpec& spec, std::uint32_t steps, std::uint64_t seed,
                                 std::span<float> delta, const std::function<bool()>& between_steps) override {
-    SHOAL_CHECK(base.size() == layout_.total() && delta.size() == layout_.total(), "model of another length");
+    SHOAL_CHECK(base.size() == layout_.total(), "model of another length");
+    SHOAL_TRY_ASSIGN(const protocol::UpdateLayout update, protocol::update_layout(spec.plan, layout_));
+    SHOAL_CHECK(delta.size() == update.floats(), "update of another length");
     SHOAL_TRY(check_work(rows, spec));
     const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
     SHOAL_TRY(take_steps(

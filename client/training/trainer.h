@@ -26,14 +26,19 @@ class Trainer {
  public:
   virtual ~Trainer() = default;
 
-  // Layout of base and delta: the model description's.
+  // Of the model: its description's.
   virtual const TensorLayout& layout() const = 0;
 
-  // Local SGD from `base` on the rows `rows` of `data`; writes trained - base to `delta`. Both are layout().total()
-  // long. `steps` 0 means spec.epochs epochs. Batches are those of BatchOrder (batch_order.h). `between_steps` (may be
-  // empty) is called after each step (progress, throttle); when it returns false the work is given up with kTimeout.
-  // kInvalid for no rows, data of another shape or an unknown plan; kFailed when the loss is no longer finite;
-  // kExhausted when memory ran out. After an error `delta` holds nothing of use.
+  // Bytes that later calls may take for parameters, gradients, optimizer state, activations and workspaces together; 0:
+  // no limit. What cannot be done in it ends with kExhausted before it has begun.
+  virtual void set_budget(std::uint64_t bytes) { static_cast<void>(bytes); }
+
+  // Local steps from `base`, layout().total() long, on the rows `rows` of `data`; writes trained - base to `delta`,
+  // which holds what spec.plan trains (protocol/update_layout.h). `steps` 0 means spec.epochs epochs. Batches are those
+  // of BatchOrder (batch_order.h). `between_steps` (may be empty) is called after each step (progress, throttle); when
+  // it returns false the work is given up with kTimeout. kInvalid for no rows, data of another shape or an unknown
+  // plan; kFailed when the loss is no longer finite; kExhausted when memory ran out. After an error `delta` holds
+  // nothing of use.
   virtual Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                         std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                         std::uint32_t steps, std::uint64_t seed, std::span<float> delta,

@@ -5,6 +5,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/steady_clock.h"
 #include "protocol/zmq/bulk.h"
 #include "protocol/zmq/bulk_link.h"
 #include "protocol/zmq/router.h"
@@ -21,11 +22,6 @@ constexpr Duration kIdleWait = std::chrono::minutes(1);
 constexpr int kMessagesPerTurn = 64;
 // A peer that acknowledges nothing for so long is disconnected by TCP itself.
 constexpr int kTcpPatienceMs = 120'000;
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
-};
 
 Socket make_bulk_router(Context& context) {
   Socket router = make_router(context, kHandshakeLimit);

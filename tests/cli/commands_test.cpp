@@ -11,6 +11,7 @@
 #include <fstream>
 #include <string>
 
+#include "protocol/plan_table.h"
 #include "protocol/safetensors_file.h"
 #include "tests/support/temporary_folder.h"
 
@@ -99,6 +100,31 @@ TEST(Shoal, ProfilesTheMemoryOfAStepBeforeTheFirstOne) {
   EXPECT_EQ(shoal(command + " --budget 100kB").code, 2) << "nothing fits";
   EXPECT_EQ(shoal("model profile --arch cnn --input 1x28x28 --classes 10 --plan lite").code, 2) << "no such branches";
   EXPECT_EQ(shoal("model profile --arch cnn").code, 2);
+}
+
+TEST(Shoal, PlansWhatDevicesOfABudgetCanTrain) {
+  const std::string command = "model plan --arch mobilenetv2-0.35-lite --input 3x32x32 --classes 10 --batch 8";
+  const Ended shown = shoal(command + " --budget 4MB");
+  EXPECT_EQ(shown.code, 0) << shown.text;
+  EXPECT_THAT(shown.text, HasSubstr("does not fit: needs "));
+  EXPECT_THAT(shown.text, HasSubstr("Best: lite+bias."));
+  const auto json = nlohmann::json::parse(shoal(command + " --budget 4MB --json").text);
+  EXPECT_EQ(json["best"], "lite+bias");
+  for (const auto& row : json["candidates"]) {
+    EXPECT_EQ(row["upload_bytes"], 4 * row["trained"].get<std::uint64_t>());
+    EXPECT_EQ(row["fits"], row["least_bytes"] <= 4'000'000);
+    if (row["fits"]) EXPECT_LE(row["arena_bytes"], 4'000'000);
+  }
+  // What it says for a job is a plan table in which each row needs less than the one before.
+  const auto table = protocol::parse_plan_table(json["plan"].get<std::string>()).value();
+  for (std::size_t i = 1; i < table.size(); ++i) EXPECT_LT(table[i].memory, table[i - 1].memory);
+  const auto late = nlohmann::json::parse(shoal(command + " --examples 1000 --deadline 1ms --json").text);
+  EXPECT_EQ(late["best"], nullptr);
+  for (const auto& row : late["candidates"]) EXPECT_FALSE(row["in_time"]);
+  EXPECT_EQ(shoal(command + " --deadline 1s").code, 2) << "a round of how many steps?";
+  EXPECT_EQ(shoal(command + " --budget much").code, 2);
+  const auto mobile = nlohmann::json::parse(shoal("model plan --arch mobilenetv2-0.35 --batch 1 --json").text);
+  EXPECT_EQ(mobile["candidates"].size(), 4u) << "without an input: as it was published";
 }
 
 TEST(Shoal, MakesInspectsAndExportsModels) {

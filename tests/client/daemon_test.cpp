@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/steady_clock.h"
 #include "protocol/keys.h"
 #include "protocol/safetensors_file.h"
 #include "protocol/sha256.h"
@@ -35,14 +36,6 @@ using protocol::Refusal;
 namespace message = protocol::message;
 namespace fs = std::filesystem;
 using namespace std::chrono_literals;
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now() - begun_); }
-
- private:
-  std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
-};
 
 // A sealed object in memory, to send or to receive.
 class Object final : public protocol::ChunkSource, public protocol::ChunkSink {

@@ -8,6 +8,7 @@
 #include <future>
 #include <utility>
 
+#include "base/steady_clock.h"
 #include "protocol/durable_file.h"
 #include "protocol/safetensors_file.h"
 #include "protocol/sha256.h"
@@ -19,11 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kFloats = 1000;
-
-class SteadyClock final : public Clock {
- public:
-  Time now() const override { return Time(std::chrono::steady_clock::now().time_since_epoch()); }
-};
 
 // Downloads one file, and counts how often an idle connection could be closed.
 class FakeBulk final : public protocol::BulkClient {

@@ -17,14 +17,15 @@ namespace shoal::coordinator::testing {
 struct FleetOptions {
   std::uint64_t seed = 1;
   std::uint64_t devices = 12;
-  std::uint64_t broken = 0;  // devices, the first ones, whose every assignment fails at once
-  double fail = 0;           // chance that an assignment fails
-  double vanish = 0;         // chance that the device goes away and comes back later, its work lost
-  double slow = 0;           // chance that an answer takes a hundred times as long
-  double duplicate = 0;      // chance that an update is sent twice
-  bool reload = false;       // the machine goes through save() and load() before every step
-  Duration evaluation{};     // how long one takes; 0: as long as training
-  Time until = kNever;       // run() ends there
+  std::uint64_t broken = 0;                 // devices, the first ones, whose every assignment fails at once
+  double fail = 0;                          // chance that an assignment fails
+  double vanish = 0;                        // chance that the device goes away and comes back later, its work lost
+  double slow = 0;                          // chance that an answer takes a hundred times as long
+  double duplicate = 0;                     // chance that an update is sent twice
+  bool reload = false;                      // the machine goes through save() and load() before every step
+  std::vector<std::uint64_t> budgets = {};  // bytes, of devices in turn; none: not stated
+  Duration evaluation{};                    // how long one takes; 0: as long as training
+  Time until = kNever;                      // run() ends there
 };
 
 inline JobSpec spec_of(PolicyKind policy, std::uint64_t rounds = 20) {
@@ -47,7 +48,7 @@ class Fleet {
 
   // Submits the job and runs until it ends or `limit` events were stepped. Every device is ready first.
   void run(const JobSpec& spec, std::uint64_t limit = 200000) {
-    for (std::uint64_t d = 1; d <= options_.devices; ++d) step(event::DeviceReady{DeviceId{d}, facts()});
+    for (std::uint64_t d = 1; d <= options_.devices; ++d) step(event::DeviceReady{DeviceId{d}, facts(DeviceId{d})});
     step(event::JobSubmitted{JobId{1}, spec});
     run_on(limit);
   }
@@ -99,6 +100,8 @@ class Fleet {
   std::vector<action::Evaluated> evaluated;
   std::vector<protocol::Assignment> assigned;
   std::map<DeviceId, std::vector<AssignmentId>> given;
+  std::map<DeviceId, std::set<std::string>> plans;  // that a device was asked to train
+  std::vector<action::PassOver> passed_over;
   std::set<Version> dropped;
   std::optional<action::JobEnded> ended;
   std::uint64_t max_outstanding = 0;
@@ -111,12 +114,16 @@ class Fleet {
     bool operator<(const Arrival& other) const { return std::tie(at, order) > std::tie(other.at, other.order); }
   };
 
-  static protocol::DeviceFacts facts() { return {100, 20, 0}; }
+  protocol::DeviceFacts facts(DeviceId device) const {
+    const auto& budgets = options_.budgets;
+    return {100, 20, budgets.empty() ? 0 : budgets[(device.value - 1) % budgets.size()]};
+  }
   void later(Duration d, Event event) { queue_.push({now_ + d, order_++, std::move(event)}); }
 
   void on(const action::Assign& a) {
     assigned.push_back(a.assignment);
     given[a.device].push_back(a.assignment.id);
+    plans[a.device].insert(a.assignment.training.plan);
     if (auto job = machine.job(a.assignment.job))
       max_outstanding = std::max<std::uint64_t>(max_outstanding, job->outstanding);
     Duration takes = from_seconds(1 + draw_.uniform() * 9);
@@ -128,7 +135,7 @@ class Fleet {
     if (draw_.uniform() < options_.fail) return later(takes, event::AssignmentFailed{a.device, id, {}, "out of luck"});
     if (draw_.uniform() < options_.vanish) {
       later(takes, event::DeviceLost{a.device, false});
-      return later(takes * 3, event::DeviceReady{a.device, facts()});
+      return later(takes * 3, event::DeviceReady{a.device, facts(a.device)});
     }
     if (a.assignment.kind == protocol::TaskKind::kEvaluate)
       return later(takes, event::EvaluationReceived{a.device, id, {20, 15, 10.0}});
@@ -161,6 +168,7 @@ class Fleet {
   void on(const action::Discard& a) { discarded.insert(a.assignments.begin(), a.assignments.end()); }
   void on(const action::DropVersions& a) { dropped.insert(a.versions.begin(), a.versions.end()); }
   void on(const action::JobEnded& a) { ended = a; }
+  void on(const action::PassOver& a) { passed_over.push_back(a); }
   void on(const action::RoundOpened& a) { opened.push_back(a); }
   void on(const action::RoundClosed& a) { closed.push_back(a); }
   void on(const action::Evaluated& a) { evaluated.push_back(a); }

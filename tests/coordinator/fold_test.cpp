@@ -27,7 +27,8 @@ class World {
   World(std::uint64_t floats, std::size_t updates, bool sealed, std::uint64_t seed) : floats_(floats) {
     Stream draw(seed, "world");
     options_.floats = floats;
-    options_.scale = aggregation::SumScale::make(kMaxWeight, kBound, updates).value();
+    options_.plans = {protocol::UpdateLayout::whole(floats)};
+    options_.scale = aggregation::SumScale::make(kMaxWeight, kBound, std::max<std::size_t>(updates, 1)).value();
     model_.resize(floats);
     for (float& x : model_) x = static_cast<float>(draw.normal());
     auto writer = store_.models.create(kJob, 0, 0).value();
@@ -162,6 +163,62 @@ TEST(Fold, OptimizerStateGoesFromVersionToVersion) {
       aggregation::server_step(optimizer, update, model, first, second);
       EXPECT_EQ(world.model_of(world.advance(2).model), model) << name_of(kind) << " version " << version;
     }
+  }
+}
+
+// Three plans over seven tensors whose borders lie anywhere: what the fold packs, cuts and copies is what a plain loop
+// over the model's floats says. Tensor 3 is nobody's.
+TEST(Fold, AValueIsTheMeanOverThoseWhoTrainedIt) {
+  const std::vector<std::uint64_t> counts{100, kColumn + 5, 3, 2 * kColumn, 4096, 70'000, 1};
+  std::vector<TensorSpec> tensors;
+  for (std::size_t t = 0; t < counts.size(); ++t) tensors.push_back({std::to_string(t), {counts[t]}, ""});
+  const TensorLayout layout = TensorLayout::make(tensors).value();
+  const std::vector<std::vector<bool>> trained{{1, 1, 1, 0, 1, 1, 1}, {0, 1, 0, 0, 0, 1, 0}, {1, 0, 0, 0, 1, 0, 1}};
+  World world(layout.total(), 0, false, 17);
+  world.options_.scale = aggregation::SumScale::make(kMaxWeight, kBound, 6).value();
+  world.options_.optimizer.name = ServerOptimizerKind::kFedAvgM;
+  world.options_.plans.clear();
+  for (const auto& plan : trained) world.options_.plans.emplace_back(plan, layout);
+  Stream draw(17, "updates");
+  std::vector<std::vector<float>> deltas;
+  double total = 0;
+  for (std::size_t e = 0; e < 6; ++e) {
+    const auto plan = static_cast<std::uint8_t>(e % 3);
+    std::vector<float>& delta = deltas.emplace_back(world.options_.plans[plan].floats());
+    for (float& d : delta) d = static_cast<float>(draw.uniform() - 0.5);
+    world.fold_.entries.push_back({AssignmentId{e + 1}, Weight::nearest(1 + draw.uniform()), plan});
+    total += world.fold_.entries.back().weight.value();
+    world.deltas_.push_back(delta);
+    world.seal(AssignmentId{e + 1}, delta);
+  }
+  world.fold_.scale = 1 / total;
+
+  std::vector<float> model = world.model_, first(model.size()), second;
+  for (int version = 1; version <= 2; ++version) {
+    for (std::size_t t = 0; t < counts.size(); ++t) {
+      double weight = 0;
+      std::vector<double> sum(counts[t]);
+      for (std::size_t e = 0; e < 6; ++e) {
+        if (!trained[e % 3][t]) continue;
+        std::uint64_t begin = 0;
+        for (std::size_t before = 0; before < t; ++before) begin += trained[e % 3][before] ? counts[before] : 0;
+        weight += world.fold_.entries[e].weight.value();
+        for (std::size_t i = 0; i < counts[t]; ++i)
+          sum[i] += world.fold_.entries[e].weight.value() * deltas[e][begin + i];
+      }
+      if (weight == 0) continue;
+      std::vector<float> update(counts[t]);
+      for (std::size_t i = 0; i < counts[t]; ++i) update[i] = static_cast<float>(sum[i] / weight);
+      aggregation::server_step(world.options_.optimizer, update, std::span(model).subspan(layout.offset(t), counts[t]),
+                               std::span(first).subspan(layout.offset(t), counts[t]), second);
+    }
+    const FoldResult one = world.run(1).value(), made = world.advance(3);
+    EXPECT_EQ(made.model.digest, one.model.digest) << "whatever the workers";
+    const std::vector<float> next = world.model_of(made.model);
+    for (std::size_t i = 0; i < model.size(); ++i) ASSERT_NEAR(next[i], model[i], 1e-6) << i << " version " << version;
+    for (std::uint64_t i = layout.offset(3); i < layout.offset(4); ++i)
+      ASSERT_EQ(next[i], world.model_[i]) << "nobody trained it";
+    model = next;
   }
 }
 

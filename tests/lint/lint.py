@@ -164,10 +164,11 @@ class Lint:
             return set(re.findall(r'#include "([^"]+)"', (self.root / file).read_text())) if file in known else set()
 
         known = set(self.files)
-        # A source implements the header that it includes first.
+        # A source implements the header of its own folder that it includes first.
         sources = {}
         for file in self.files:
-            first = re.search(r'#include "([^"]+)"', (self.root / file).read_text()) if file.endswith(".cpp") else None
+            own = rf'#include "({re.escape(file.rpartition("/")[0])}/[^"/]+)"'
+            first = re.search(own, (self.root / file).read_text()) if file.endswith(".cpp") else None
             if first:
                 sources.setdefault(first.group(1), []).append(file)
         covered = set()

@@ -129,6 +129,8 @@ TEST(MessageLimitsTest, EveryMemberOfTheCoordinatorsMessageIsChecked) {
       coordinator<UploadTicket>("endpoint", [](UploadTicket& m) { m.ticket.endpoint = ""; }),
       coordinator<UploadTicket>("first_chunk", [](UploadTicket& m) { m.first_chunk = kMaxChunks + 1; }),
       coordinator<Revoke>("refusal", [](Revoke& m) { m.refusal = Refusal{10}; }),
+      coordinator<PassedOver>("refusal", [](PassedOver& m) { m.refusal = Refusal{10}; }),
+      coordinator<PassedOver>("detail", [](PassedOver& m) { m.detail = std::string(kMaxReasonBytes + 1, 'd'); }),
       coordinator<Drain>("reconnect_window", [](Drain& m) { m.reconnect_window = Duration(-1); }),
   });
 }

@@ -167,6 +167,7 @@ std::vector<std::pair<std::string, CoordinatorMessage>> sample_coordinator_messa
       {"receipt", Receipt{{17}}},
       {"revoke", Revoke{{17}, Refusal::kRoundAbandoned}},
       {"drain", Drain{std::chrono::seconds(30)}},
+      {"passed_over", PassedOver{Refusal::kBudgetTooSmall, "job mnist needs 12.3 MB for its smallest plan, head"}},
   };
 }
 
@@ -217,6 +218,7 @@ CoordinatorMessage random_coordinator_message(Stream& stream) {
       return UploadTicket{id, random_ticket(stream), static_cast<std::uint32_t>(random_number(stream, kMaxChunks))};
     case 6: return Receipt{id};
     case 7: return Revoke{id, random_refusal(stream)};
+    case 8: return PassedOver{random_refusal(stream), random_text(stream, kMaxReasonBytes)};
     default: return Drain{random_duration(stream)};
   }
 }

@@ -136,7 +136,7 @@ TEST(Engine, ARoundTakesItsSlowestDevicesTime) {
   o.population.samples = {DistributionKind::kHomogeneous, 40, 0};
   Simulation simulation(o);
   simulation.begin().run();
-  const std::uint64_t bytes = simulation.world.learning->update_bytes();
+  const std::uint64_t bytes = simulation.world.learning->update_bytes("full");
   double slowest = 0;
   for (std::uint64_t d = 1; d <= 20; ++d) {
     const DeviceProfile p = simulation.world.population->profile(DeviceId{d});
@@ -159,7 +159,7 @@ TEST(Engine, OverSelectedStragglersAreRevokedAndTheirTrafficIsCounted) {
   simulation.begin().run();
   ASSERT_EQ(simulation.recorder.records.size(), 1u);
   const RoundRecord& record = simulation.recorder.records[0];
-  const std::uint64_t bytes = simulation.world.learning->update_bytes();
+  const std::uint64_t bytes = simulation.world.learning->update_bytes("full");
   EXPECT_EQ(simulation.recorder.sampled, 10u);
   EXPECT_EQ(record.received, 5u);
   EXPECT_EQ(record.outstanding, 5u);

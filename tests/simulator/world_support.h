@@ -57,7 +57,7 @@ inline ExperimentOptions small_experiment(TrainingKind training) {
 struct Simulation {
   explicit Simulation(const ExperimentOptions& options)
       : world(make_world(options, SHOAL_BINARY_DIR "/lib").value()),
-        engine({options.job, options.evaluate_every}, *world.population, *world.learning, recorder) {}
+        engine({world.job, options.evaluate_every}, *world.population, *world.learning, recorder) {}
 
   // To the end of the job, or `turns` turns.
   Simulation& run(std::uint64_t turns = 10'000'000) {

@@ -226,6 +226,7 @@ class World {
         survive(stores_.models->create(fold.job, fold.version, aggregation::state_arrays(o_.spec.optimizer.name)));
     FoldOptions options;
     options.floats = o_.floats;
+    options.plans = {protocol::UpdateLayout::whole(o_.floats)};
     options.scale =
         aggregation::SumScale::make(max_weight(o_.spec), o_.spec.limits.update_bound, max_updates(o_.spec)).value();
     options.optimizer = o_.spec.optimizer;

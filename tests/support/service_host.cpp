@@ -17,11 +17,6 @@ constexpr Duration kPatience = std::chrono::seconds(20);
 
 }  // namespace
 
-Time ServiceHost::SteadyClock::now() const {
-  static const auto begin = std::chrono::steady_clock::now();
-  return Time(std::chrono::steady_clock::now() - begin);
-}
-
 ServiceHost::ServiceHost(coordinator::ServiceOptions options)
     : registry_(coordinator::Registry::load(store.journal).value()),
       history_(coordinator::History::open(folder_.file("history")).value()),

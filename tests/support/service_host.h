@@ -9,6 +9,7 @@
 #include <string>
 #include <thread>
 
+#include "base/steady_clock.h"
 #include "coordinator/memory_store.h"
 #include "coordinator/service.h"
 #include "tests/support/scripted_device.h"
@@ -67,10 +68,6 @@ class ServiceHost {
   std::atomic<std::uint64_t> free_disk_bytes{std::uint64_t{1} << 40};
 
  private:
-  class SteadyClock final : public Clock {
-   public:
-    Time now() const override;
-  };
   class Silence final : public Log {
     void write(LogLevel, std::string_view) override {}
   };

@@ -9,6 +9,7 @@
 #include "client/training/engine/onednn.h"
 #include "client/training/engine/program.h"
 #include "client/training/trainer_checks.h"
+#include "protocol/update_layout.h"
 #include "protocol/update_plan.h"
 
 namespace shoal::client::training::engine {
@@ -26,28 +27,32 @@ class EngineTrainer final : public Trainer {
 
   const TensorLayout& layout() const override { return layout_; }
 
+  void set_budget(std::uint64_t bytes) override { options_.budget = bytes; }
+
   Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                 std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                 std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
                                 const std::function<bool()>& between_steps) override {
-    SHOAL_CHECK(base.size() == layout_.total() && delta.size() == layout_.total(), "model of another length");
+    SHOAL_CHECK(base.size() == layout_.total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(description_, data, rows));
     use_one_thread();
-    SHOAL_TRY(take_training_program(spec, rows.size()));
-    Program& program = *training_;
+    SHOAL_TRY_ASSIGN(const Compiled* const compiled, training_program(spec, rows.size()));
+    SHOAL_CHECK(delta.size() == protocol::UpdateLayout(compiled->trained, layout_).floats(),
+                "update of another length");
+    Program& program = *compiled->program;
     SHOAL_TRY(program.load(base));
     BatchOrder order(rows, spec.batch_size, seed);
     SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
                      take_steps(
                          steps_wanted(rows.size(), spec, steps),
-                         [&](std::uint64_t) { return step(program, data, order.next()); }, between_steps));
-    std::ranges::fill(delta, 0.0f);
+                         [&](std::uint64_t) { return step(*compiled, data, order.next()); }, between_steps));
+    std::size_t at = 0;
     for (ParameterId p = 0; p < graph_.parameters.size(); ++p) {
-      if (!trained_[p]) continue;
+      if (!compiled->trained[p]) continue;
       const std::span<const float> trained = program.parameter(p);
       const std::uint64_t offset = layout_.offset(p);
-      for (std::size_t i = 0; i < trained.size(); ++i) delta[offset + i] = trained[i] - base[offset + i];
+      for (std::size_t i = 0; i < trained.size(); ++i) delta[at++] = trained[i] - base[offset + i];
     }
     return outcome;
   }
@@ -59,12 +64,14 @@ class EngineTrainer final : public Trainer {
     protocol::EvaluationFacts facts{.samples = rows.size()};
     if (rows.empty()) return facts;
     use_one_thread();
-    SHOAL_TRY(take_evaluation_program());
-    SHOAL_TRY(evaluation_->load(model));
-    for (std::size_t at = 0; at < rows.size(); at += evaluated_at_once_) {
-      const auto batch = rows.subspan(at, std::min(evaluated_at_once_, rows.size() - at));
-      fill(*evaluation_, data, batch);
-      const kernels::Scores scores = evaluation_->pass(batch.size(), 0);
+    SHOAL_TRY_ASSIGN(const Compiled* const compiled, evaluation_program());
+    Program& program = *compiled->program;
+    const std::size_t at_once = compiled->way.options.examples;
+    SHOAL_TRY(program.load(model));
+    for (std::size_t at = 0; at < rows.size(); at += at_once) {
+      const auto batch = rows.subspan(at, std::min(at_once, rows.size() - at));
+      fill(program, data, batch);
+      const kernels::Scores scores = program.pass(batch.size(), 0);
       facts.loss_sum += scores.loss;
       facts.correct += scores.correct;
     }
@@ -72,35 +79,51 @@ class EngineTrainer final : public Trainer {
   }
 
  private:
-  // The program of the last work when it was of the same make.
-  Status take_training_program(const protocol::TrainingSpec& spec, std::size_t rows) {
+  // A program and what it was compiled for.
+  struct Compiled {
+    bool train = true;
+    protocol::TrainingSpec spec = {};
+    std::uint32_t batch = 0;
+    std::size_t budget = 0;
+    std::vector<bool> trained = {};
+    Way way = {};
+    std::unique_ptr<Program> program = {};
+  };
+
+  Result<const Compiled*> training_program(const protocol::TrainingSpec& spec, std::size_t rows) {
     const auto batch = static_cast<std::uint32_t>(std::min<std::size_t>(spec.batch_size, rows));
-    if (training_ && compiled_for_ == spec && compiled_batch_ == batch) return {};
-    training_.reset();
-    if (options_.budget > 0) evaluation_.reset();
-    SHOAL_TRY_ASSIGN(trained_, protocol::trained_by(spec.plan, layout_));
-    const ProgramOptions wanted{.norm_gradient = options_.norm_gradient, .spec = spec};
-    SHOAL_TRY_ASSIGN(Fitted fitted, fit(graph_, trained_, wanted, batch, options_.budget));
-    training_ = std::move(fitted.program);
-    way_ = std::move(fitted.way);
-    compiled_for_ = spec;
-    compiled_batch_ = batch;
-    return {};
+    SHOAL_TRY_ASSIGN(std::vector<bool> trained, protocol::trained_by(spec.plan, layout_));
+    return program_for({.spec = spec, .batch = batch, .trained = std::move(trained)},
+                       {.norm_gradient = options_.norm_gradient, .spec = spec});
   }
 
-  Status take_evaluation_program() {
-    if (evaluation_) return {};
-    if (options_.budget > 0) training_.reset();  // both together might be too much
-    const std::vector<bool> none(graph_.parameters.size());
-    SHOAL_TRY_ASSIGN(Fitted fitted, fit(graph_, none, {.train = false}, kEvaluationBatch, options_.budget));
-    evaluation_ = std::move(fitted.program);
-    evaluated_at_once_ = fitted.way.options.examples;
-    return {};
+  Result<const Compiled*> evaluation_program() {
+    return program_for(
+        {.train = false, .batch = kEvaluationBatch, .trained = std::vector<bool>(graph_.parameters.size())},
+        {.train = false});
+  }
+
+  // The one that was compiled for the same before, or a new one in place of the one that waited longest.
+  Result<const Compiled*> program_for(Compiled wanted, const ProgramOptions& options) {
+    wanted.budget = options_.budget;
+    const auto known = std::ranges::find_if(programs_, [&](const Compiled& c) {
+      return c.train == wanted.train && c.spec == wanted.spec && c.batch == wanted.batch && c.budget == wanted.budget;
+    });
+    if (known != programs_.end()) {
+      std::rotate(programs_.begin(), known, known + 1);
+      return &programs_.front();
+    }
+    if (programs_.size() >= options_.programs) programs_.pop_back();
+    SHOAL_TRY_ASSIGN(Fitted fitted, fit(graph_, wanted.trained, options, wanted.batch, wanted.budget));
+    wanted.program = std::move(fitted.program);
+    wanted.way = std::move(fitted.way);
+    return &*programs_.insert(programs_.begin(), std::move(wanted));
   }
 
   // One step, in as many passes as the program needs; the mean loss.
-  double step(Program& program, const data::Dataset& data, std::span<const std::uint32_t> rows) {
-    const std::size_t at_once = way_.options.examples;
+  double step(const Compiled& compiled, const data::Dataset& data, std::span<const std::uint32_t> rows) {
+    Program& program = *compiled.program;
+    const std::size_t at_once = compiled.way.options.examples;
     const auto examples = static_cast<float>(rows.size());
     double loss = 0;
     for (std::size_t first = 0; first < rows.size(); first += at_once) {
@@ -132,12 +155,7 @@ class EngineTrainer final : public Trainer {
   Graph graph_;
   TensorLayout layout_;
   EngineOptions options_;
-  std::unique_ptr<Program> training_, evaluation_;
-  Way way_;                    // of training_
-  std::vector<bool> trained_;  // by training_
-  protocol::TrainingSpec compiled_for_;
-  std::uint32_t compiled_batch_ = 0;
-  std::size_t evaluated_at_once_ = 0;
+  std::vector<Compiled> programs_;  // the last one used is first
   std::vector<float> staged_;
 };
 

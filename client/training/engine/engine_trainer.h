@@ -9,10 +9,12 @@
 namespace shoal::client::training::engine {
 
 struct EngineOptions {
-  // Of parameters, gradients, optimizer state, activations and workspaces together; 0: no limit. Training finds the
-  // fastest way that fits (fit.h), or ends with kExhausted before its first step.
+  // Until set_budget() says otherwise. Training finds the fastest way that fits (fit.h).
   std::size_t budget = 0;
   NormGradient norm_gradient = NormGradient::kExact;
+  // Compiled programs that wait for more work of their kind, each with its arena. With 1 a budget is that of the whole
+  // process: training and evaluation never hold memory at once.
+  std::size_t programs = 2;
 };
 
 // kInvalid for a model that does not fit together.

@@ -101,4 +101,18 @@ Result<Fitted> fit(const Graph& graph, const std::vector<bool>& trained, const P
                                           "; raise it, or train less with another plan");
 }
 
+Result<std::size_t> least_memory(const Graph& graph, const std::vector<bool>& trained, const ProgramOptions& wanted,
+                                 std::uint32_t batch) {
+  const std::vector<Way> ways = ways_to_train(graph, trained, wanted, batch);
+  std::size_t least = SIZE_MAX;
+  for (const Way& way : ways) {
+    // A higher precision never needs less.
+    if (way.options.frozen != ways.back().options.frozen || way.options.moments != ways.back().options.moments)
+      continue;
+    SHOAL_TRY_ASSIGN(const auto program, Program::compile(graph, trained, way.options));
+    least = std::min(least, program->plan().bytes);
+  }
+  return least;
+}
+
 }  // namespace shoal::client::training::engine

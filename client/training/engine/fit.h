@@ -31,4 +31,8 @@ struct Fitted {
 Result<Fitted> fit(const Graph& graph, const std::vector<bool>& trained, const ProgramOptions& wanted,
                    std::uint32_t batch, std::size_t budget);
 
+// The arena of the smallest way, in bytes.
+Result<std::size_t> least_memory(const Graph& graph, const std::vector<bool>& trained, const ProgramOptions& wanted,
+                                 std::uint32_t batch);
+
 }  // namespace shoal::client::training::engine

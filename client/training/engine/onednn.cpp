@@ -1,8 +1,9 @@
 #include "client/training/engine/onednn.h"
 
-#include <omp.h>
-
 #include "base/check.h"
+
+// Of GCC's OpenMP, on which oneDNN runs. Its header is found by that compiler alone.
+extern "C" void omp_set_num_threads(int threads) noexcept;
 
 namespace shoal::client::training::engine {
 namespace {

@@ -98,4 +98,21 @@ void Program::finish() {
   ++pass_->step;
 }
 
+std::vector<double> Program::time_step(const Clock& clock) {
+  for (std::size_t place = 0; place < examples_; ++place) std::ranges::fill(example(place), 0.0f);
+  std::ranges::fill(labels(), 0u);
+  pass_->examples = examples_;
+  pass_->share = 1 / static_cast<float>(examples_);
+  std::vector<double> seconds;
+  Time begin = clock.now();
+  for (const Kernel& kernel : kernels_) {
+    kernel();
+    const Time end = clock.now();
+    seconds.push_back(to_seconds(end - begin));
+    begin = end;
+  }
+  ++pass_->step;
+  return seconds;
+}
+
 }  // namespace shoal::client::training::engine

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "base/time.h"
 #include "client/training/engine/arena.h"
 #include "client/training/engine/kernels.h"
 #include "client/training/engine/tape.h"
@@ -82,7 +83,12 @@ class Program {
   // Ends the step: updates the parameters with what its passes accumulated. Without `accumulate` pass() did that.
   void finish();
 
+  // A step over places that are filled with zeros: what each instruction of the tape took, in seconds.
+  std::vector<double> time_step(const Clock& clock);
+
   const Tape& tape() const { return tape_; }
+  // Instructions from here on are finish()'s.
+  std::size_t pass_end() const { return pass_end_; }
   const ArenaPlan& plan() const { return plan_; }
   const StateBytes& state() const { return state_; }
 

@@ -12,7 +12,7 @@ namespace shoal::client::training {
 
 // Raised whenever Trainer, ModelDescription or anything they are made of changes. Program and plugin come from one
 // build; this catches a file left over from another.
-inline constexpr std::uint32_t kTorchPluginAbi = 3;
+inline constexpr std::uint32_t kTorchPluginAbi = 4;
 
 struct TorchPlugin {
   std::uint32_t abi = kTorchPluginAbi;

@@ -13,6 +13,7 @@
 #include "client/training/torch/model.h"
 #include "client/training/torch/plugin.h"
 #include "client/training/trainer_checks.h"
+#include "protocol/update_layout.h"
 #include "protocol/update_plan.h"
 
 namespace shoal::client::training {
@@ -47,10 +48,11 @@ class TorchTrainer final : public Trainer {
                                 std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                 std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
                                 const std::function<bool()>& between_steps) override {
-    SHOAL_CHECK(base.size() == layout().total() && delta.size() == layout().total(), "model of another length");
+    SHOAL_CHECK(base.size() == layout().total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(model_.description(), data, rows));
     SHOAL_TRY_ASSIGN(const std::vector<bool> trained, protocol::trained_by(spec.plan, layout()));
+    SHOAL_CHECK(delta.size() == protocol::UpdateLayout(trained, layout()).floats(), "update of another length");
     return guarded("training", [&]() -> Result<TrainingOutcome> {
       at::init_num_threads();  // this thread's OpenMP: kernels outside of at::parallel_for ask it
       model_.load(base);
@@ -67,7 +69,7 @@ class TorchTrainer final : public Trainer {
       };
       SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
                        take_steps(steps_wanted(rows.size(), spec, steps), make, between_steps));
-      store_delta(base, delta);
+      store_delta(base, trained, delta);
       return outcome;
     });
   }
@@ -112,11 +114,13 @@ class TorchTrainer final : public Trainer {
     return loss.item<double>();
   }
 
-  void store_delta(std::span<const float> base, std::span<float> delta) {
+  void store_delta(std::span<const float> base, const std::vector<bool>& trained, std::span<float> delta) {
+    std::size_t at = 0;
     for (std::size_t i = 0; i < model_.parameters().size(); ++i) {
+      if (!trained[i]) continue;
       const float* weights = model_.parameters()[i].data_ptr<float>();
       const std::uint64_t offset = layout().offset(i);
-      for (std::uint64_t j = 0; j < layout().count(i); ++j) delta[offset + j] = weights[j] - base[offset + j];
+      for (std::uint64_t j = 0; j < layout().count(i); ++j) delta[at++] = weights[j] - base[offset + j];
     }
   }
 

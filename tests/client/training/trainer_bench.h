@@ -10,6 +10,7 @@
 
 #include "client/data/procedural.h"
 #include "client/training/trainer.h"
+#include "protocol/update_layout.h"
 
 namespace shoal::client::training::testing {
 
@@ -51,22 +52,28 @@ struct Bench {
       : description(make_description(name, {1, 28, 28}, classes).value()),
         trainer(make(description)),
         base(trainer->layout().total()),
+        update(protocol::UpdateLayout::whole(base.size())),
         delta(base.size()) {
     initialise(description, 3, base).value();
   }
   Result<TrainingOutcome> train(const std::vector<std::uint32_t>& rows, const protocol::TrainingSpec& spec,
                                 std::uint32_t steps, const std::function<bool()>& between_steps = {}) {
+    if (auto layout = protocol::update_layout(spec.plan, trainer->layout()); layout.ok()) update = *std::move(layout);
+    delta.resize(update.floats());
     return trainer->train(base, glyphs(), rows, spec, steps, 11, delta, between_steps);
   }
   std::vector<float> trained() const {
     std::vector<float> model = base;
-    for (std::size_t i = 0; i < model.size(); ++i) model[i] += delta[i];
+    for (const protocol::UpdateRange& range : update.ranges())
+      for (std::uint64_t i = 0; i < range.count; ++i) model[range.model + i] += delta[range.update + i];
     return model;
   }
 
   ModelDescription description;
   std::unique_ptr<Trainer> trainer;
-  std::vector<float> base, delta;
+  std::vector<float> base;
+  protocol::UpdateLayout update;  // of the last training's plan
+  std::vector<float> delta;
 };
 
 }  // namespace shoal::client::training::testing

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "base/rng.h"
-#include "protocol/update_plan.h"
+#include "protocol/update_layout.h"
 #include "tests/client/training/trainer_bench.h"
 
 namespace shoal::client::training::engine {
@@ -43,19 +43,12 @@ TEST_P(AgainstLibTorch, makes_the_same_steps) {
   spec.plan = c.plan;
   const std::vector<std::uint32_t> rows = first_rows(25);  // batches of 10, 10, 5
   const TrainingOutcome ours = bench.train(rows, spec, c.steps).value();
-  std::vector<float> want(bench.base.size());
+  std::vector<float> want(bench.delta.size());
   const TrainingOutcome theirs = oracle->train(bench.base, glyphs(), rows, spec, c.steps, 11, want, {}).value();
   EXPECT_EQ(ours.steps, theirs.steps);
   EXPECT_NEAR(ours.loss, theirs.loss, 1e-5 * std::abs(theirs.loss));
   ASSERT_GT(norm(want), 1e-4);
   EXPECT_LT(distance(bench.delta, want), c.tolerance * norm(want));
-
-  const std::vector<bool> trained = protocol::trained_by(spec.plan, bench.trainer->layout()).value();
-  for (std::size_t t = 0; t < trained.size(); ++t) {
-    if (trained[t]) continue;
-    const std::uint64_t offset = bench.trainer->layout().offset(t), n = bench.trainer->layout().count(t);
-    for (std::uint64_t i = offset; i < offset + n; ++i) ASSERT_TRUE(bench.delta[i] == 0 && want[i] == 0) << "frozen";
-  }
 
   const auto facts = bench.trainer->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
   const auto expected = oracle->evaluate(bench.trained(), glyphs(), first_rows(120)).value();
@@ -128,13 +121,28 @@ INSTANTIATE_TEST_SUITE_P(Models, Follows,
                                            std::pair("resnet8-gn", 0.002),
                                            std::pair("mobilenetv2-0.35-lite", 0.00005)));
 
+TEST(EngineTrainer, ObeysABudgetThatChangesBetweenRounds) {
+  Bench bench(make, "cnn");
+  protocol::TrainingSpec spec;
+  const auto rows = first_rows(20);
+  ASSERT_TRUE(bench.train(rows, spec, 2).ok());
+  const std::vector<float> free = bench.delta;
+  bench.trainer->set_budget(1'000'000);
+  EXPECT_EQ(bench.train(rows, spec, 2).error().code(), ErrorCode::kExhausted);
+  bench.trainer->set_budget(0);
+  ASSERT_TRUE(bench.train(rows, spec, 2).ok());
+  EXPECT_EQ(bench.delta, free);
+}
+
 // The same steps up to rounding, however they are cut up.
 TEST(EngineTrainer, TrainsWithinItsBudgetOrNotAtAll) {
   const ModelDescription description = make_description("mobilenetv2-0.35-lite", {1, 28, 28}, 10).value();
-  std::vector<float> base(layout_of(description).value().total()), free(base.size()), tight(base.size());
-  initialise(description, 3, base).value();
+  const TensorLayout layout = layout_of(description).value();
   protocol::TrainingSpec spec;
   spec.plan = "lite+bias";
+  std::vector<float> base(layout.total()), free(protocol::update_layout(spec.plan, layout).value().floats());
+  std::vector<float> tight(free.size());
+  initialise(description, 3, base).value();
   spec.batch_size = 8;
   spec.learning_rate = 1e-3;
   const auto rows = first_rows(12);  // a batch of 8 and one of 4
