@@ -1,12 +1,13 @@
 // What the trainers cost beside a plain LibTorch loop, and on transformers beside each other: all make the same steps
 // in turn, in one run; prints medians and ratios.
 //
-//   trainer_bench [repetitions]
+//   trainer_bench [repetitions [model]]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <numeric>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -75,7 +76,7 @@ int compare(const char* model, std::uint32_t examples, int repetitions) {
   }
   const double per_step = static_cast<double>(steps);
   std::printf(
-      "%-12s plain LibTorch loop %7.3f ms a step; LibTorch trainer %7.3f, %.2f times; engine %7.3f, %.2f times, %.2f "
+      "%-12s plain LibTorch loop %8.4f ms a step; LibTorch trainer %8.4f, %.2f times; engine %8.4f, %.2f times, %.2f "
       "times as fast\n",
       model, median(plain) / per_step, median(ours) / per_step, median(ours) / median(plain),
       median(compiled) / per_step, median(compiled) / median(plain), median(plain) / median(compiled));
@@ -143,8 +144,10 @@ int compare_transformers(int repetitions) {
 
 int main(int argc, char** argv) {
   const int repetitions = argc > 1 ? std::max(1, std::atoi(argv[1])) : 21;
-  return shoal::client::training::compare("logistic", 600, repetitions) |
-         shoal::client::training::compare("2nn", 600, repetitions) |
-         shoal::client::training::compare("cnn", 100, repetitions) |
-         shoal::client::training::compare_transformers(repetitions);
+  const std::string_view wanted = argc > 2 ? argv[2] : "";
+  int failed = 0;
+  for (const auto& [model, examples] : {std::pair("logistic", 600u), std::pair("2nn", 600u), std::pair("cnn", 100u)})
+    if (wanted.empty() || wanted == model) failed |= shoal::client::training::compare(model, examples, repetitions);
+  if (wanted.empty() || wanted == "transformers") failed |= shoal::client::training::compare_transformers(repetitions);
+  return failed;
 }

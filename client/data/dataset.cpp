@@ -4,9 +4,14 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/vector_clones.h"
 
 namespace shoal::client::data {
 namespace {
+
+SHOAL_VECTOR_CLONES void scale_pixels(const std::uint8_t* pixels, float* out, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) out[i] = static_cast<float>(pixels[i]) * (1.0f / 255.0f);
+}
 
 template <class T>
 void keep_runs(std::vector<T>& values, std::span<const std::uint32_t> rows, std::size_t size) {
@@ -63,8 +68,7 @@ void Dataset::example(std::size_t row, std::span<float> out) const {
     std::copy_n(tokens.data() + starts[row], size, out.data());
     return;
   }
-  const std::uint8_t* pixels = bytes.data() + row * size;
-  for (std::size_t i = 0; i < size; ++i) out[i] = static_cast<float>(pixels[i]) * (1.0f / 255.0f);
+  scale_pixels(bytes.data() + row * size, out.data(), size);
 }
 
 Status check_dataset(const Dataset& dataset, const std::string& source) {

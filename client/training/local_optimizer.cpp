@@ -60,6 +60,69 @@ SHOAL_VECTOR_CLONES void to_bfloat16(const float* from, std::uint16_t* to, std::
   }
 }
 
+// The nearest integer, even of two, of a number far below 2^22: as std::lrint, but in vectors.
+inline float nearest(float x) {
+  constexpr float kShift = 12582912;  // 1.5 * 2^23: digits behind the point fall off
+  return (x + kShift) - kShift;
+}
+
+// Of n magnitudes. Lane by lane, since the order of comparisons would matter to the compiler.
+SHOAL_VECTOR_CLONES float largest_of(const float* values, std::size_t n) {
+  constexpr std::size_t kLanes = 16;
+  float lanes[kLanes] = {};
+  std::size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::size_t j = 0; j < kLanes; ++j) {
+      const float v = std::abs(values[i + j]);
+      lanes[j] = lanes[j] < v ? v : lanes[j];
+    }
+  float largest = 0;
+  for (; i < n; ++i) largest = std::max(largest, std::abs(values[i]));
+  for (const float lane : lanes) largest = std::max(largest, lane);
+  return largest;
+}
+
+// In 8 bits steps grow with the square of the value, so that a block may hold values of very different size.
+SHOAL_VECTOR_CLONES void open_mean(const std::int8_t* from, float scale, float* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto q = static_cast<float>(from[i]);
+    to[i] = scale * q * std::abs(q);
+  }
+}
+SHOAL_VECTOR_CLONES void open_square(const std::uint8_t* from, float scale, float* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const auto q = static_cast<float>(from[i]);
+    to[i] = scale * q * q * scale * q * q;
+  }
+}
+
+SHOAL_VECTOR_CLONES void scale_mean(const float* values, float inverse, std::int8_t* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    const float q = nearest(127 * std::sqrt(std::abs(values[i]) * inverse));
+    to[i] = static_cast<std::int8_t>(static_cast<std::int32_t>(values[i] < 0 ? -q : q));
+  }
+}
+void close_mean(const float* values, float& scale, std::int8_t* to, std::size_t n) {
+  const float largest = largest_of(values, n);
+  scale = largest / (127 * 127);
+  scale_mean(values, largest > 0 ? 1 / largest : 0, to, n);
+}
+
+// Never rounded to 0: a denominator that vanished would make a huge step.
+SHOAL_VECTOR_CLONES void scale_square(const float* values, float inverse, std::uint8_t* to, std::size_t n) {
+  for (std::size_t i = 0; i < n; ++i) {
+    float q = nearest(255 * std::sqrt(std::sqrt(values[i]) * inverse));
+    q = q < 1 ? 1 : q;
+    q = q > 255 ? 255 : q;
+    to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>(q));
+  }
+}
+void close_square(const float* values, float& scale, std::uint8_t* to, std::size_t n) {
+  const float largest = std::sqrt(largest_of(values, n));
+  scale = largest / (255 * 255);
+  scale_square(values, largest > 0 ? 1 / largest : 0, to, n);
+}
+
 // One running mean. The second moment of Adam is never negative, and its root is what matters.
 class Moment {
  public:
@@ -71,56 +134,29 @@ class Moment {
     switch (moments_) {
       case Moments::kFloat: return reinterpret_cast<float*>(state_) + first;
       case Moments::kBfloat16: from_bfloat16(halves() + first, scratch, n); break;
-      case Moments::kInt8: {
-        const float scale = scales()[first / kBlock];
-        for (std::size_t i = 0; i < n; ++i) {
-          if (is_square_) {
-            const auto q = static_cast<float>(reinterpret_cast<const std::uint8_t*>(bytes())[first + i]);
-            scratch[i] = scale * q * q * scale * q * q;
-          } else {
-            const auto q = static_cast<float>(bytes()[first + i]);
-            scratch[i] = scale * q * std::abs(q);
-          }
-        }
+      case Moments::kInt8:
+        if (is_square_)
+          open_square(reinterpret_cast<const std::uint8_t*>(bytes()) + first, scales()[first / kBlock], scratch, n);
+        else
+          open_mean(bytes() + first, scales()[first / kBlock], scratch, n);
         break;
-      }
     }
     return scratch;
   }
 
   void close(std::size_t first, std::size_t n, const float* values) const {
     if (moments_ == Moments::kBfloat16) to_bfloat16(values, halves() + first, n);
-    if (moments_ == Moments::kInt8) is_square_ ? close_square(first, n, values) : close_mean(first, n, values);
+    if (moments_ != Moments::kInt8) return;
+    if (is_square_)
+      close_square(values, scales()[first / kBlock], reinterpret_cast<std::uint8_t*>(bytes()) + first, n);
+    else
+      close_mean(values, scales()[first / kBlock], bytes() + first, n);
   }
 
  private:
   std::uint16_t* halves() const { return reinterpret_cast<std::uint16_t*>(state_); }
   float* scales() const { return reinterpret_cast<float*>(state_); }
   std::int8_t* bytes() const { return reinterpret_cast<std::int8_t*>(state_ + blocks(n_) * sizeof(float)); }
-
-  // Steps grow with the square of the value, so that a block may hold values of very different size.
-  void close_mean(std::size_t first, std::size_t n, const float* values) const {
-    float largest = 0;
-    for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, std::abs(values[i]));
-    scales()[first / kBlock] = largest / (127 * 127);
-    const float inverse = largest > 0 ? 1 / largest : 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const auto q = std::lrint(127 * std::sqrt(std::abs(values[i]) * inverse));
-      bytes()[first + i] = static_cast<std::int8_t>(values[i] < 0 ? -q : q);
-    }
-  }
-  // Never rounded to 0: a denominator that vanished would make a huge step.
-  void close_square(std::size_t first, std::size_t n, const float* values) const {
-    float largest = 0;
-    for (std::size_t i = 0; i < n; ++i) largest = std::max(largest, values[i]);
-    largest = std::sqrt(largest);
-    scales()[first / kBlock] = largest / (255 * 255);
-    const float inverse = largest > 0 ? 1 / largest : 0;
-    for (std::size_t i = 0; i < n; ++i) {
-      const auto q = std::lrint(255 * std::sqrt(std::sqrt(values[i]) * inverse));
-      reinterpret_cast<std::uint8_t*>(bytes())[first + i] = static_cast<std::uint8_t>(std::clamp(q, 1L, 255L));
-    }
-  }
 
   Moments moments_;
   std::byte* state_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/units.h"
+#include "client/training/engine/onednn.h"
 
 namespace shoal::client::training::engine {
 namespace {
@@ -92,6 +93,8 @@ Result<Fitted> fit(const Graph& graph, const std::vector<bool>& trained, const P
     const std::size_t bytes = program->plan().bytes;
     if (budget == 0 || bytes <= budget) return Fitted{std::move(way), std::move(program)};
     smallest = std::min(smallest, bytes);
+    program.reset();
+    forget_unused_primitives();
   }
   return Error(ErrorCode::kExhausted, "steps of " + std::to_string(batch) + " examples need " + human_bytes(smallest) +
                                           " at the least, and the budget is " + human_bytes(budget) +

@@ -42,6 +42,19 @@ struct DepthwiseShape {
 bool has_depthwise_gradient(std::size_t kernel);
 void depthwise_gradient(const float* gy, const float* x, const DepthwiseShape& shape, float* gw);
 
+// Products of a few thousand to a hundred thousand multiplications, which take less than what oneDNN needs to begin.
+struct ProductShape {
+  std::size_t rows, columns, depth;  // of the result, and terms of each of its sums
+};
+// y[r, o] = x[r, :] * weight[o, :] + bias[o], with x [rows, depth], weight [columns, depth]; row r of y begins at
+// r * y_row. `bias` may be null.
+void small_linear(const float* x, const float* weight, const float* bias, const ProductShape& shape, float* y,
+                  std::size_t y_row);
+// c = factor * a * b, or that added to c, with b [depth, columns] and c [rows, columns]; a(r, k) lies at a[r * a_row +
+// k * a_step].
+void small_product(const float* a, std::size_t a_row, std::size_t a_step, const float* b, const ProductShape& shape,
+                   float factor, bool add, float* c);
+
 // Rows of a weight as int8: each row's largest magnitude becomes 127, `scales` [rows] is what one step is worth.
 void quantize_rows(const float* weight, std::size_t rows, std::size_t columns, std::int8_t* values, float* scales);
 void dequantize_rows(const std::int8_t* values, const float* scales, std::size_t rows, std::size_t columns,

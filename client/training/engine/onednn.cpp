@@ -58,4 +58,10 @@ void add_reorder(Tape& tape, const std::shared_ptr<OneDnn>& dnn, std::string nam
 
 void use_one_thread() { omp_set_num_threads(1); }
 
+void forget_unused_primitives() {
+  const int capacity = dnnl::get_primitive_cache_capacity();
+  dnnl::set_primitive_cache_capacity(0);
+  dnnl::set_primitive_cache_capacity(capacity);
+}
+
 }  // namespace shoal::client::training::engine

@@ -53,6 +53,9 @@ void add_reorder(Tape& tape, const std::shared_ptr<OneDnn>& dnn, std::string nam
 // One thread for oneDNN's kernels on the calling thread; to be called by every thread before it compiles or steps.
 void use_one_thread();
 
+// Gives back the code of primitives that no program uses any more, which oneDNN would keep for others like them.
+void forget_unused_primitives();
+
 namespace detail {
 void add_bound(Tape& tape, const std::shared_ptr<OneDnn>& dnn, std::string name, dnnl::primitive primitive,
                std::vector<Argument> arguments);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -64,6 +65,39 @@ TEST(LocalOptimizer, SmallerMomentsGoNearlyTheSameWay) {
       double off = 0;
       for (std::size_t i = 0; i < n; ++i) off += std::pow(rough[i] - exact[i], 2);
       EXPECT_LT(std::sqrt(off), tolerance * std::sqrt(way)) << n;
+    }
+  }
+}
+
+// One step from zero moments, value by value as its formula says: vectors and std::lrint agree in every bit.
+TEST(LocalOptimizer, MomentsInEightBitsAreThoseOfAPlainLoop) {
+  protocol::TrainingSpec spec;
+  spec.optimizer = protocol::LocalOptimizerKind::kAdam;
+  const LocalOptimizer optimizer(spec, Moments::kInt8);
+  for (const std::size_t n : {1u, 17u, 256u, 300u, 1000u}) {
+    Stream draw(n, "gradient");
+    std::vector<float> weights(n), gradient(n);
+    for (float& g : gradient) g = static_cast<float>(std::pow(draw.uniform() - 0.5, 5));
+    std::vector<std::byte> state(optimizer.state_bytes(n));
+    optimizer.apply(weights.data(), gradient.data(), weights.data(), state.data(), n, 1);
+    const std::size_t blocks = (n + 255) / 256;
+    const auto* means = reinterpret_cast<const std::int8_t*>(state.data() + 4 * blocks);
+    const auto* squares = reinterpret_cast<const std::uint8_t*>(state.data() + state.size() / 2 + 4 * blocks);
+    for (std::size_t first = 0; first < n; first += 256) {
+      float mean = 0, square = 0;  // the largest of the block
+      const auto mean_of = [&](std::size_t i) { return (1 - 0.9f) * gradient[i]; };
+      const auto square_of = [&](std::size_t i) { return (1 - 0.999f) * gradient[i] * gradient[i]; };
+      const std::size_t end = std::min(n, first + 256);
+      for (std::size_t i = first; i < end; ++i) {
+        mean = std::max(mean, std::abs(mean_of(i)));
+        square = std::max(square, square_of(i));
+      }
+      for (std::size_t i = first; i < end; ++i) {
+        const auto q = std::lrint(127 * std::sqrt(std::abs(mean_of(i)) * (1 / mean)));
+        ASSERT_EQ(means[i], mean_of(i) < 0 ? -q : q) << i << " of " << n;
+        ASSERT_EQ(squares[i],
+                  std::clamp(std::lrint(255 * std::sqrt(std::sqrt(square_of(i)) * (1 / std::sqrt(square)))), 1L, 255L));
+      }
     }
   }
 }

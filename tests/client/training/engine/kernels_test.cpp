@@ -258,5 +258,39 @@ TEST(Transpose, ThereAndBackIsNoChange) {
   EXPECT_EQ(z, x);
 }
 
+// Odd extents leave rows, columns and lanes over in every block.
+TEST(SmallProducts, AreTheirDefinition) {
+  for (const std::size_t rows : {1u, 4u, 5u, 10u, 13u})
+    for (const std::size_t columns : {1u, 3u, 16u, 37u})
+      for (const std::size_t depth : {1u, 7u, 32u, 85u}) {
+        const ProductShape s{rows, columns, depth};
+        const std::vector<float> x = random_floats(rows * depth, 1), w = random_floats(columns * depth, 2),
+                                 bias = random_floats(columns, 3), b = random_floats(depth * columns, 4);
+        const std::size_t y_row = columns + 2;
+        std::vector<float> y(rows * y_row, 9), c = random_floats(rows * columns + 1, 5), sum = c, turned(rows * depth);
+        small_linear(x.data(), w.data(), bias.data(), s, y.data(), y_row);
+        for (std::size_t r = 0; r < rows; ++r)
+          for (std::size_t k = 0; k < depth; ++k) turned[k * rows + r] = x[r * depth + k];
+        small_product(x.data(), depth, 1, b.data(), s, 2, false, c.data());
+        small_product(turned.data(), 1, rows, b.data(), s, -0.5f, true, sum.data());
+        const std::vector<float> before = random_floats(rows * columns + 1, 5);
+        for (std::size_t r = 0; r < rows; ++r) {
+          for (std::size_t o = 0; o < columns; ++o) {
+            double linear = bias[o], product = 0;
+            for (std::size_t k = 0; k < depth; ++k) {
+              linear += double{x[r * depth + k]} * w[o * depth + k];
+              product += double{x[r * depth + k]} * b[k * columns + o];
+            }
+            ASSERT_NEAR(y[r * y_row + o], linear, 2e-5);
+            ASSERT_NEAR(c[r * columns + o], 2 * product, 4e-5);
+            ASSERT_NEAR(sum[r * columns + o], before[r * columns + o] - product / 2, 2e-5);
+          }
+          EXPECT_EQ(y[r * y_row + columns], 9) << "nothing is written between two rows";
+        }
+        EXPECT_EQ(c.back(), before.back());
+        EXPECT_EQ(sum.back(), before.back());
+      }
+}
+
 }  // namespace
 }  // namespace shoal::client::training::engine::kernels

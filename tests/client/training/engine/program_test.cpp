@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <set>
+#include <string>
 
 #include "base/rng.h"
 #include "client/training/engine/onednn.h"
@@ -32,11 +34,12 @@ class Probe {
     std::size_t size = 1;
     for (const std::uint32_t extent : model.input) size *= extent;
     inputs_.resize(examples * size);
+    Stream pixels(9, "inputs");  // whatever the model
     const Op& first = graph.ops.front();
     for (float& v : inputs_)
       v = first.kind == OpKind::kEmbedding
-              ? static_cast<float>(draw.below(graph.parameters[*first.weight].spec.shape[0]))
-              : static_cast<float>(2 * draw.uniform() - 1);
+              ? static_cast<float>(pixels.below(graph.parameters[*first.weight].spec.shape[0]))
+              : static_cast<float>(2 * pixels.uniform() - 1);
   }
 
   std::unique_ptr<Program> compile(const std::vector<bool>& trained, ProgramOptions options = {}) const {
@@ -275,6 +278,69 @@ TEST(Program, KeepsWhatThePublishedAccountingCounts) {
       const auto published = static_cast<double>(kBatch * published_memory(graph, trained).stored_bytes);
       EXPECT_NEAR(static_cast<double>(stored_bytes(*program)), published, 0.05 * published) << name << " " << plan;
     }
+}
+
+// T7 of the digest: no example feels what others are in its batch. Losses are compared since a pass has nothing else.
+TEST(Program, ABatchIsItsExamplesOneByOne) {
+  const Probe probe(kMobile, 8);
+  const std::vector<bool> none(probe.graph.parameters.size());
+  const auto whole = probe.compile(none, {.examples = 8, .train = false}), one = probe.compile(none, {.train = false});
+  whole->load(probe.base).value();
+  one->load(probe.base).value();
+  double sum = 0;
+  for (std::size_t i = 0; i < 8; ++i) {
+    probe.fill(*one, i, 1);
+    const double alone = one->pass(1, 0).loss;
+    sum += alone;
+    probe.fill(*whole, i, 1);
+    EXPECT_NEAR(whole->pass(1, 0).loss, alone, 1e-5);
+  }
+  probe.fill(*whole, 0, 8);
+  EXPECT_NEAR(whole->pass(8, 0).loss, sum, 8e-5);
+}
+
+// T3: with the scale and shift of its last norm at zero a lite residual branch adds nothing at all.
+TEST(Program, ABranchWhoseLastNormIsZeroChangesNoBit) {
+  const auto without = [] {
+    std::string text = kMobile;
+    for (const char* lite : {" lite=3", " lite=5"}) text.erase(text.find(lite), std::string_view(lite).size());
+    return text;
+  }();
+  const Probe with(kMobile, 4);
+  const TensorLayout layout = layout_of(parse_description(kMobile).value()).value(),
+                     plain = layout_of(parse_description(without).value()).value();
+  std::vector<float> branched = with.base, frozen(plain.total());
+  std::size_t zeroed = 0;
+  for (std::size_t t = 0; t < layout.tensors().size(); ++t) {
+    const TensorSpec& spec = layout.tensors()[t];
+    const auto values = std::span(branched).subspan(layout.offset(t), layout.count(t));
+    if (spec.group == "lite" && spec.name.find("norm2") != std::string::npos) {
+      std::ranges::fill(values, 0.0f);
+      ++zeroed;
+    }
+    for (std::size_t p = 0; p < plain.tensors().size(); ++p)
+      if (plain.tensors()[p].name == spec.name)
+        std::ranges::copy(values, frozen.begin() + static_cast<std::ptrdiff_t>(plain.offset(p)));
+  }
+  EXPECT_EQ(zeroed, 4u) << "scale and shift of two branches";
+  EXPECT_EQ(with.loss(branched), Probe(without, 4).loss(frozen));
+  EXPECT_NE(with.loss(with.base), Probe(without, 4).loss(frozen));
+}
+
+// T8, its first half.
+TEST(Program, AFrozenWeightInInt8HasAtMost256ValuesARow) {
+  const std::size_t rows = 3, columns = 5000;
+  Stream draw(2, "weights");
+  std::vector<float> weight(rows * columns), back(weight.size()), scales(rows);
+  for (float& w : weight) w = static_cast<float>(draw.uniform() - 0.5);
+  std::vector<std::int8_t> values(weight.size());
+  kernels::quantize_rows(weight.data(), rows, columns, values.data(), scales.data());
+  kernels::dequantize_rows(values.data(), scales.data(), rows, columns, back.data());
+  EXPECT_LE(std::set<std::int8_t>(values.begin(), values.end()).size(), 256u) << "as stored, in the whole tensor";
+  for (std::size_t row = 0; row < rows; ++row) {
+    const auto begin = back.begin() + static_cast<std::ptrdiff_t>(row * columns);
+    EXPECT_LE(std::set<float>(begin, begin + columns).size(), 256u);
+  }
 }
 
 TEST(Program, NeedsLessMemoryTheLessIsTrained) {
