@@ -66,11 +66,13 @@ HWY_INLINE void outer_block(const float* a, std::size_t a_row, std::size_t a_ste
       for (std::size_t j = 0; j < kColumns; ++j) sums[m][j] = hn::MulAdd(share, v[j], sums[m][j]);
     }
   }
+  // Rounded before it is added, so that a step of SGD made here has the bits of one made from a gradient.
   const Vector by = hn::Set(d, factor);
   for (std::size_t m = 0; m < kRows; ++m)
     for (std::size_t j = 0; j < kColumns; ++j) {
       float* const to = c + m * width + j * lanes;
-      store(adds ? hn::MulAdd(by, sums[m][j], load(to)) : hn::Mul(by, sums[m][j]), to);
+      const Vector product = hn::Mul(by, sums[m][j]);
+      store(adds ? hn::Add(load(to), product) : product, to);
     }
 }
 
