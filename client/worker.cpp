@@ -171,11 +171,11 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
   SHOAL_TRY(take_trainer(model));
   SHOAL_TRY_ASSIGN(const protocol::UpdateLayout update,
                    protocol::update_layout(a.assignment.training.plan, model.layout));
-  Delta delta{a.assignment.id, std::vector<float>(update.floats())};
+  Delta delta{a.assignment.id, std::make_unique_for_overwrite<float[]>(update.floats()), update.floats()};
   const Time begun = parts_.clock->now();
   Time step_begun = begun;
   Duration owed{};
-  const auto between_steps = [&] {
+  const auto after_step = [&] {
     parts_.bulk->close_idle(parts_.keep_connection);
     owed += from_seconds(to_seconds(parts_.clock->now() - step_begun) * (parts_.throttle - 1));
     const bool go_on =
@@ -183,12 +183,20 @@ Result<SessionEvent> Worker::carry_out(const action::Train& a) {
     step_begun = parts_.clock->now();
     return go_on;
   };
+  bool stepping = false;
+  const auto before_step = [&] {
+    if (std::exchange(stepping, true)) return after_step();
+    model.let_go();  // the trainer has its own copy by now
+    step_begun = parts_.clock->now();
+    return !cancelled(a.work);
+  };
   auto outcome = trainer_->train(model.values, parts_.data->dataset, rows, a.assignment.training, a.assignment.steps,
-                                 a.assignment.seed, delta.values, between_steps);
+                                 a.assignment.seed, delta.values(), before_step);
   if (!outcome.ok() && outcome.error().code() == ErrorCode::kExhausted)
     return SessionEvent(refused(a.work, Refusal::kBudgetTooSmall, ": " + outcome.error().to_string()));
   if (!outcome.ok()) return std::move(outcome).error().because_of_this("training");
-  if (const auto bad = judge(a.work, delta.values, a.assignment.bound)) return SessionEvent(*bad);
+  if (!after_step()) return Error(ErrorCode::kTimeout, "training was given up after its last step");
+  if (const auto bad = judge(a.work, delta.values(), a.assignment.bound)) return SessionEvent(*bad);
   delta_ = std::move(delta);
   protocol::UpdateFacts facts;
   facts.samples = rows.size();
@@ -216,7 +224,7 @@ Result<SessionEvent> Worker::carry_out(const action::Evaluate& a) {
 Result<SessionEvent> Worker::carry_out(const action::Seal& a) {
   SHOAL_CHECK(delta_ && delta_->assignment == a.assignment, "sealing follows the training of the same assignment");
   const Delta delta = *std::exchange(delta_, std::nullopt);
-  SHOAL_TRY_ASSIGN(const UnsentUpdate update, parts_.box.seal(a.assignment, a.facts, delta.values));
+  SHOAL_TRY_ASSIGN(const UnsentUpdate update, parts_.box.seal(a.assignment, a.facts, delta.values()));
   return SessionEvent(event::UpdateSealed{a.work, update.facts, update.object});
 }
 

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <thread>
 #include <variant>
 #include <vector>
@@ -59,7 +60,9 @@ class Worker {
  private:
   struct Delta {
     AssignmentId assignment;
-    std::vector<float> values;
+    std::unique_ptr<float[]> memory;  // not touched before it is written: training needs the room
+    std::size_t count = 0;
+    std::span<float> values() const { return {memory.get(), count}; }
   };
 
   void run();

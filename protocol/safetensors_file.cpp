@@ -178,6 +178,13 @@ Result<std::vector<std::int64_t>> SafetensorsFile::read_integers(const Safetenso
   return out;
 }
 
+void ModelFile::let_go() const {
+  if (!mapped) return;
+  const auto* const begin = static_cast<const std::byte*>(memory.get());
+  const std::size_t bytes = static_cast<std::size_t>(std::as_bytes(values).data() - begin) + values.size_bytes();
+  ::madvise(const_cast<std::byte*>(begin), bytes, MADV_DONTNEED);  // advice: nothing depends on it
+}
+
 Result<ModelFile> read_model(const std::string& path) {
   SHOAL_TRY_ASSIGN(const SafetensorsFile file, SafetensorsFile::open(path));
   ModelFile model;
@@ -192,6 +199,7 @@ Result<ModelFile> read_model(const std::string& path) {
     SHOAL_TRY_ASSIGN(model.memory, file.map());
     const auto* data = static_cast<const std::byte*>(model.memory.get()) + file.header().data_offset;
     model.values = {reinterpret_cast<const float*>(data), total};
+    model.mapped = true;
   } else {  // written by others
     const auto values = std::make_shared<std::vector<float>>(total);
     const SafetensorsHeader::Tensor all{path, Dtype::kF32, {}, 0, total * sizeof(float)};

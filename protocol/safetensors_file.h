@@ -20,7 +20,11 @@ struct ModelFile {
   TensorLayout layout;
   std::span<const float> values;  // layout.total() long, as long as `memory` lives
   std::shared_ptr<const void> memory;
+  bool mapped = false;
   std::map<std::string, std::string> metadata;  // without kGroupsKey, which is in the layout
+
+  // Until somebody reads the values again they need no memory.
+  void let_go() const;
 };
 
 // kNotFound, kCorrupt or kInvalid, each naming the file.

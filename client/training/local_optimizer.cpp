@@ -186,10 +186,11 @@ void LocalOptimizer::apply(float* weights, const float* gradient, const float* b
   const auto t = static_cast<double>(step);
   const auto rate = static_cast<float>(rate_ / (1 - std::pow(double{kBeta1}, t)));
   const auto root_correction = static_cast<float>(1 / std::sqrt(1 - std::pow(double{kBeta2}, t)));
+  const float* const towards = proximal_ == 0 ? weights : base;  // no pull: `base` is not read and needs no memory
   float pulled[kBlock], one[kBlock], other[kBlock];
   for (std::size_t at = 0; at < n; at += kBlock) {
     const std::size_t count = std::min(kBlock, n - at);
-    pull(weights + at, gradient + at, base + at, decay_, proximal_, pulled, count);
+    pull(weights + at, gradient + at, towards + at, decay_, proximal_, pulled, count);
     if (adam_) {
       float* const mean = first.open(at, count, one);
       float* const square = second.open(at, count, other);

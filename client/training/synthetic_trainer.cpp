@@ -59,14 +59,14 @@ class SyntheticTrainer final : public Trainer {
 
   Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset&, std::span<const std::uint32_t> rows,
                                 const protocol::TrainingSpec& spec, std::uint32_t steps, std::uint64_t seed,
-                                std::span<float> delta, const std::function<bool()>& between_steps) override {
+                                std::span<float> delta, const std::function<bool()>& before_step) override {
     SHOAL_CHECK(base.size() == layout_.total(), "model of another length");
     SHOAL_TRY_ASSIGN(const protocol::UpdateLayout update, protocol::update_layout(spec.plan, layout_));
     SHOAL_CHECK(delta.size() == update.floats(), "update of another length");
     SHOAL_TRY(check_work(rows, spec));
     const std::uint64_t wanted = steps_wanted(rows.size(), spec, steps);
     SHOAL_TRY(take_steps(
-        wanted, [](std::uint64_t) { return 0.0; }, between_steps));
+        wanted, [](std::uint64_t) { return 0.0; }, before_step));
     draw(derive_seed(seed, "synthetic", fingerprint(base), wanted), delta);
     return TrainingOutcome{.steps = wanted, .loss = 1.0 / static_cast<double>(wanted)};
   }

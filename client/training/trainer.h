@@ -35,14 +35,14 @@ class Trainer {
 
   // Local steps from `base`, layout().total() long, on the rows `rows` of `data`; writes trained - base to `delta`,
   // which holds what spec.plan trains (protocol/update_layout.h). `steps` 0 means spec.epochs epochs. Batches are those
-  // of BatchOrder (batch_order.h). `between_steps` (may be empty) is called after each step (progress, throttle); when
+  // of BatchOrder (batch_order.h). `before_step` (may be empty) is called before each step (progress, throttle); when
   // it returns false the work is given up with kTimeout. kInvalid for no rows, data of another shape or an unknown
   // plan; kFailed when the loss is no longer finite; kExhausted when memory ran out. After an error `delta` holds
   // nothing of use.
   virtual Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                         std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                         std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
-                                        const std::function<bool()>& between_steps) = 0;
+                                        const std::function<bool()>& before_step) = 0;
 
   // Sums of `model` over `rows`; no rows give zeros. Errors as train's.
   virtual Result<protocol::EvaluationFacts> evaluate(std::span<const float> model, const data::Dataset& data,

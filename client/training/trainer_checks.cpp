@@ -53,17 +53,17 @@ Status check_work(std::span<const std::uint32_t> rows, const protocol::TrainingS
 }
 
 Result<TrainingOutcome> take_steps(std::uint64_t wanted, const std::function<double(std::uint64_t)>& step,
-                                   const std::function<bool()>& between_steps) {
+                                   const std::function<bool()>& before_step) {
   TrainingOutcome outcome;
   while (outcome.steps < wanted) {
+    if (before_step && !before_step())
+      return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
     const double loss = step(outcome.steps + 1);
     ++outcome.steps;
     if (!std::isfinite(loss))
       return Error(ErrorCode::kFailed, "training diverged: the loss of step " + std::to_string(outcome.steps) +
                                            " is not finite; lower learning_rate");
     outcome.loss += (loss - outcome.loss) / static_cast<double>(outcome.steps);
-    if (between_steps && !between_steps())
-      return Error(ErrorCode::kTimeout, "training was given up after " + std::to_string(outcome.steps) + " steps");
   }
   return outcome;
 }

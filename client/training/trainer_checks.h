@@ -21,8 +21,8 @@ Status check_data(const ModelDescription& model, const data::Dataset& data, std:
 Status check_work(std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec);
 
 // Makes `wanted` local steps: `step` makes one, by its number from 1, and returns its loss. kFailed when a loss is not
-// finite, kTimeout when `between_steps` (may be empty) returns false.
+// finite, kTimeout when `before_step` (may be empty) returns false.
 Result<TrainingOutcome> take_steps(std::uint64_t wanted, const std::function<double(std::uint64_t)>& step,
-                                   const std::function<bool()>& between_steps);
+                                   const std::function<bool()>& before_step);
 
 }  // namespace shoal::client::training

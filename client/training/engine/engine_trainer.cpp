@@ -32,7 +32,7 @@ class EngineTrainer final : public Trainer {
   Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                 std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                 std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
-                                const std::function<bool()>& between_steps) override {
+                                const std::function<bool()>& before_step) override {
     SHOAL_CHECK(base.size() == layout_.total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(description_, data, rows));
@@ -46,7 +46,8 @@ class EngineTrainer final : public Trainer {
     SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
                      take_steps(
                          steps_wanted(rows.size(), spec, steps),
-                         [&](std::uint64_t) { return step(*compiled, data, order.next()); }, between_steps));
+                         [&](std::uint64_t) { return step(*compiled, data, order.next()); }, before_step));
+    if (options_.programs == 1) program.rest();  // before the delta takes memory
     std::size_t at = 0;
     for (ParameterId p = 0; p < graph_.parameters.size(); ++p) {
       if (!compiled->trained[p]) continue;

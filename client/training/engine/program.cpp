@@ -1,6 +1,7 @@
 #include "client/training/engine/program.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -10,6 +11,12 @@
 #include "client/training/engine/compiler.h"
 
 namespace shoal::client::training::engine {
+namespace {
+
+// State of this size that nobody has used yet shall take no memory; below, writing zeros is cheaper.
+constexpr std::size_t kManyPages = 64 << 10;
+
+}  // namespace
 
 // Its own mapping, so that every page of it is given back.
 struct Program::ArenaMemory {
@@ -22,6 +29,18 @@ struct Program::ArenaMemory {
   }
   ArenaMemory(const ArenaMemory&) = delete;
   ArenaMemory& operator=(const ArenaMemory&) = delete;
+
+  // Makes a part zeros by giving its pages back: it takes memory again when it is used.
+  void let_go(std::size_t offset, std::size_t size) const {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::size_t end = offset + size, first = (offset + page - 1) / page * page, last = end / page * page;
+    if (first >= last || ::madvise(begin + first, last - first, MADV_DONTNEED) != 0) {
+      std::memset(begin + offset, 0, size);
+    } else {
+      std::memset(begin + offset, 0, first - offset);
+      std::memset(begin + last, 0, end - last);
+    }
+  }
 
   std::byte* begin = nullptr;  // null: there was no room
   std::size_t bytes;
@@ -63,7 +82,14 @@ Status Program::load(std::span<const float> model) {
     else
       std::copy_n(from, p.count, at.floats(p.values));
   }
-  for (const BufferId buffer : zeroed_) std::memset(at.of<void>(buffer), 0, tape_.buffers()[buffer].bytes);
+  for (const BufferId buffer : zeroed_) {
+    const std::size_t size = tape_.buffers()[buffer].bytes;
+    if (size < kManyPages) {
+      std::memset(at.of<void>(buffer), 0, size);
+    } else {
+      arena_->let_go(plan_.offsets[buffer], size);
+    }
+  }
   pass_->model = model.data();
   pass_->step = 1;
   return {};
@@ -96,6 +122,12 @@ kernels::Scores Program::pass(std::size_t examples, float share) {
 void Program::finish() {
   for (std::size_t i = pass_end_; i < kernels_.size(); ++i) kernels_[i]();
   ++pass_->step;
+}
+
+void Program::rest() {
+  if (!arena_) return;
+  arena_->let_go(plan_.kept_bytes, arena_->bytes - plan_.kept_bytes);
+  for (const BufferId buffer : zeroed_) arena_->let_go(plan_.offsets[buffer], tape_.buffers()[buffer].bytes);
 }
 
 std::vector<double> Program::time_step(const Clock& clock) {

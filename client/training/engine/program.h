@@ -86,6 +86,9 @@ class Program {
   // A step over places that are filled with zeros: what each instruction of the tape took, in seconds.
   std::vector<double> time_step(const Clock& clock);
 
+  // What does not live from step to step needs no memory until the next pass. The parameters stay.
+  void rest();
+
   const Tape& tape() const { return tape_; }
   // Instructions from here on are finish()'s.
   std::size_t pass_end() const { return pass_end_; }

@@ -47,7 +47,7 @@ class TorchTrainer final : public Trainer {
   Result<TrainingOutcome> train(std::span<const float> base, const data::Dataset& data,
                                 std::span<const std::uint32_t> rows, const protocol::TrainingSpec& spec,
                                 std::uint32_t steps, std::uint64_t seed, std::span<float> delta,
-                                const std::function<bool()>& between_steps) override {
+                                const std::function<bool()>& before_step) override {
     SHOAL_CHECK(base.size() == layout().total(), "model of another length");
     SHOAL_TRY(check_work(rows, spec));
     SHOAL_TRY(check_data(model_.description(), data, rows));
@@ -68,7 +68,7 @@ class TorchTrainer final : public Trainer {
         return step(batch, trained, optimizer, base, states, number);
       };
       SHOAL_TRY_ASSIGN(const TrainingOutcome outcome,
-                       take_steps(steps_wanted(rows.size(), spec, steps), make, between_steps));
+                       take_steps(steps_wanted(rows.size(), spec, steps), make, before_step));
       store_delta(base, trained, delta);
       return outcome;
     });

@@ -84,10 +84,10 @@ struct Bench {
     initialise(description, 3, base).value();
   }
   Result<TrainingOutcome> train(const std::vector<std::uint32_t>& rows, const protocol::TrainingSpec& spec,
-                                std::uint32_t steps, const std::function<bool()>& between_steps = {}) {
+                                std::uint32_t steps, const std::function<bool()>& before_step = {}) {
     if (auto layout = protocol::update_layout(spec.plan, trainer->layout()); layout.ok()) update = *std::move(layout);
     delta.resize(update.floats());
-    return trainer->train(base, data, rows, spec, steps, 11, delta, between_steps);
+    return trainer->train(base, data, rows, spec, steps, 11, delta, before_step);
   }
   std::vector<float> trained() const {
     std::vector<float> model = base;
