@@ -58,9 +58,8 @@ struct ReadOptions {
 //   a folder with data_batch*.bin[.xz] and test_batch*.bin[.xz], or one such file   CIFAR-10 binary records
 //   FILE.csv           a header line; one column is the class, another may be the natural client, the rest are numbers
 //   FILE.safetensors   tensors `x` [rows, ...] and `y` [rows]; `groups` [rows] if it has one
-//   FILE.txt           text: every window of so many characters, and the one that follows is the class
-//   (data/characters.h);
-//                      a play's speakers are the natural clients
+//   FILE.txt           text in windows of characters (data/characters.h), each with the next one as its class; a
+//                      play's speakers are the natural clients
 //   procedural:SEED:WRITERS:EXAMPLES   the set that Shoal makes itself; WRITERS is a count or a range A..B
 //   (data/procedural.h)
 // `split` is "train" or "test". "{split}" in a file's name is replaced by it; a single file without that holds training
