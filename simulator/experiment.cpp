@@ -22,6 +22,8 @@ Status check(const ExperimentOptions& options) {
   if (options.model.ends_with(".safetensors") && !options.standardize.empty())
     return invalid("a model from a file says itself how its inputs are standardized; leave standardize empty");
   SHOAL_TRY(parse_budgets(options.population.budgets));
+  if (!options.population.budgets.empty() && options.training != TrainingKind::kEngine)
+    return invalid("population.budgets are obeyed by training = \"engine\" alone");
   const AvailabilityOptions& availability = options.population.availability;
   if (availability.online.mean > 0 && availability.offline.mean <= 0)
     return invalid("population.availability.online ends, so population.availability.offline needs a mean as well");

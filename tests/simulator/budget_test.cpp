@@ -92,6 +92,12 @@ TEST(Budget, NonsenseIsRefused) {
     options.population.budgets = budgets;
     EXPECT_FALSE(check(options).ok()) << budgets;
   }
+  options.population.budgets = "4MB";
+  EXPECT_TRUE(check(options).ok());
+  for (const TrainingKind deaf : {TrainingKind::kTorch, TrainingKind::kSynthetic, TrainingKind::kNone}) {
+    options.training = deaf;
+    EXPECT_FALSE(check(options).ok()) << name_of(deaf) << " obeys no budget";
+  }
 }
 
 }  // namespace
